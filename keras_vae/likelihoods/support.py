@@ -1,0 +1,54 @@
+"""The set of values that a density is defined on, and what to say of a value outside it.
+
+A density does not complain by itself: `tfd.Bernoulli.log_prob(0.3)` returns a number. So
+each likelihood names its support, and data is compared with it before the first step.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # a NumPy array, or a tensor in a graph
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """A set of real values.
+
+    Attributes:
+        name: the set, as a reader would write it.
+        contains: elementwise membership, for NumPy arrays and for tensors in a graph.
+        remedy: from an array with a value outside to what its owner should do.
+    """
+
+    name: str
+    contains: Callable[[Array], Array]
+    remedy: Callable[[np.ndarray], str]
+
+
+def _finite_remedy(x: np.ndarray) -> str:
+    if np.isnan(x).any():
+        return "Remove or impute the missing values: this likelihood has no notion of them."
+    return "Remove the infinite values, or clip them where that is what they mean."
+
+
+def _binary_remedy(x: np.ndarray) -> str:
+    finite = x[np.isfinite(x)]
+    if finite.size < x.size:
+        return _finite_remedy(x)
+    if finite.min() >= 0 and finite.max() > 1 and (finite == finite.round()).all():
+        return (
+            "These look like grey values of 0 to 255: divide by 255 and binarise "
+            "(keras_vae.data.binarise), or use likelihoods.Normal on values scaled to [0, 1]."
+        )
+    return (
+        "Binarise the data (keras_vae.data.binarise, or x > 0.5), or use "
+        "likelihoods.Normal for values that are not 0 or 1."
+    )
+
+
+# `x - x` is zero unless x is NaN or infinite; it needs no namespace, NumPy's or TensorFlow's.
+REAL = Support("the real numbers", lambda x: x - x == 0, _finite_remedy)
+BINARY = Support("{0, 1}", lambda x: (x == 0) | (x == 1), _binary_remedy)

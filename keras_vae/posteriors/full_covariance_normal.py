@@ -1,0 +1,63 @@
+"""q(z|x) with correlated latent dimensions."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.networks.projection import positive
+from keras_vae.posteriors.posterior import Posterior
+from keras_vae.statement import Statement
+
+
+@keras.saving.register_keras_serializable(package="keras_vae")
+class FullCovarianceNormal(Posterior):
+    """`q(z|x) = N(z; loc(x), L(x) L(x)^T)`, L lower triangular with a positive diagonal.
+
+    Contains the exact posterior of every linear Gaussian model, which a diagonal family
+    does only if the columns of the decoder are orthogonal (Tipping and Bishop 1999).
+    Its KL to a standard Normal is exact:
+    `1/2 (||L||_F^2 + ||loc||^2 - D) - sum_d log L_dd` nats. Costs D(D+1)/2 values an example.
+
+    Args:
+        latent_size: D.
+
+    Parameters: `loc` `[B, D]`; `scale_tril` `[B, D, D]`.
+
+    Raises:
+        ValueError: if `latent_size` is not a positive integer.
+
+    Example: `keras_vae.posteriors.FullCovarianceNormal(20)`
+
+    References: M. E. Tipping and C. M. Bishop, Probabilistic Principal Component Analysis,
+    JRSS B 1999.
+    """
+
+    def build(self, features_shape: tuple[int | None, ...]) -> None:
+        triangle = self.latent_size * (self.latent_size + 1) // 2
+        self.loc = self.projection("loc", (self.latent_size,), features_shape)
+        self.scale_tril = self.projection("scale_tril", (triangle,), features_shape)
+
+    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        triangle = tfp.math.fill_triangular(self.scale_tril(features))
+        diagonal = positive(tf.linalg.diag_part(triangle))
+        return {
+            "loc": self.loc(features),
+            "scale_tril": tf.linalg.set_diag(triangle, diagonal),
+        }
+
+    def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
+        return tfd.MultivariateNormalTriL(parameters["loc"], parameters["scale_tril"])
+
+    def statement(self) -> Statement:
+        return Statement(
+            family="FullCovarianceNormal",
+            equation=r"q(z|x) = \mathcal{N}(z;\ \mathrm{loc}(x),\ L(x)\,L(x)^\top)",
+            event_shape=(self.latent_size,),
+            support="all real vectors",
+            parameters={
+                "loc": "linear in the encoder's features",
+                "scale_tril": "L, linear in the encoder's features, its diagonal through softplus",
+            },
+            learned=("loc(x)", "L(x)"),
+        )
