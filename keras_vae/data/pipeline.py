@@ -1,0 +1,68 @@
+"""The tf.data pipeline that feeds arrays: Keras's own array path is slower.
+
+Order and binarisation are functions of one seed for each epoch, which the model's seed
+generator gives: it is saved with the model, so a resumed run sees the data in the order
+that the uninterrupted run would have seen it in.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.data.source import Source
+
+
+class EpochSeed:
+    """The seed of the coming epoch; set before each one."""
+
+    def __init__(self) -> None:
+        self.value = np.zeros(2, "int32")
+
+    def __call__(self) -> Iterator[np.ndarray]:
+        yield self.value
+
+
+def batches(
+    source: Source,
+    batch_size: int,
+    sample_weight: np.ndarray | None = None,
+    epoch_seed: EpochSeed | None = None,
+) -> tf.data.Dataset:
+    """Batches of `x`, or `(x, None, sample_weight)` where there are weights.
+
+    Args:
+        source: the rows.
+        batch_size: B; the last batch may be smaller.
+        sample_weight: `[N]` or None.
+        epoch_seed: for rows in a new order each epoch; without it they come in their own.
+    """
+    size = len(source)
+    values = tf.constant(source.values)
+    weights = None if sample_weight is None else tf.constant(sample_weight)
+
+    def rows_of(start: tf.Tensor, order: tf.Tensor | None, seed: tf.Tensor) -> object:
+        stop = tf.minimum(start + batch_size, size)
+        batch_seed = tf.random.fold_in(seed, tf.cast(start, tf.int32))
+
+        def take(array: tf.Tensor) -> tf.Tensor:
+            return array[start:stop] if order is None else tf.gather(array, order[start:stop])
+
+        x = source.batch(take(values), batch_seed)
+        return x if weights is None else (x, None, take(weights))
+
+    starts = tf.data.Dataset.range(0, size, batch_size)
+    if epoch_seed is None:
+        made = starts.map(lambda start: rows_of(start, None, tf.zeros(2, tf.int32)))
+    else:
+
+        def epoch(seed: tf.Tensor) -> tf.data.Dataset:
+            order = tf.random.experimental.stateless_shuffle(tf.range(size), seed)
+            return starts.map(lambda start: rows_of(start, order, seed))
+
+        seeds = tf.data.Dataset.from_generator(
+            epoch_seed, output_signature=tf.TensorSpec((2,), tf.int32)
+        )
+        made = seeds.flat_map(epoch)
+    made = made.apply(tf.data.experimental.assert_cardinality(-(-size // batch_size)))
+    return made.prefetch(2)
