@@ -1,0 +1,298 @@
+"""Keras's workflow around the equation: compile, fit, evaluate, predict."""
+
+import abc
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import advice
+from keras_vae.data.pipeline import EpochSeed
+from keras_vae.data.source import Source, as_source
+from keras_vae.feed import Feed, refuse_target
+from keras_vae.likelihoods import Likelihood
+from keras_vae.objectives import Objective
+
+
+class Trainer(keras.Model, abc.ABC):
+    """`keras.Model` whose data is checked first and fed by the package's pipeline.
+
+    The signatures are Keras's own. What is added: a model of x alone refuses a target, a
+    loss or metrics of the user's; data outside the likelihood's support is refused before
+    the first step; the first `fit` on an array starts the likelihood from the data's mean.
+    """
+
+    likelihood: Likelihood
+    objective: Objective
+    seed_generator: keras.random.SeedGenerator
+
+    @abc.abstractmethod
+    def check(self, x: Any) -> advice.Advice:
+        """What there is to say of the data before training."""
+
+    def compile(
+        self,
+        optimizer: str | dict | keras.optimizers.Optimizer = "adam",
+        loss: None = None,
+        loss_weights: None = None,
+        metrics: None = None,
+        weighted_metrics: None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """`keras.Model.compile`, without a loss or metrics: they follow from the model."""
+        received = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        for argument, value in received.items():
+            if value is not None:
+                raise ValueError(
+                    f"`{argument}` cannot be chosen: the loss is minus the bound, which follows "
+                    f"from the model's distributions. Expected: {argument}=None. Received: "
+                    f"{value!r}. Choose a likelihood (squared error is likelihoods.Normal, "
+                    "cross-entropy likelihoods.Bernoulli) or an objective instead."
+                )
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles a loaded model; Keras asks for this where `compile` is a model's own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> keras.callbacks.History:
+        """`keras.Model.fit` on x alone: arrays, a source, a `tf.data.Dataset`, a generator.
+
+        Raises:
+            ValueError: if the data is outside the likelihood's support, with the argument,
+                the value and where it is, what was expected and the likely remedy.
+        """
+        if class_weight is not None:
+            raise ValueError("`class_weight` needs classes, a VAE has none. Use sample_weight.")
+        feed = Feed(self.likelihood)
+        if validation_split and validation_data is None:
+            (x, sample_weight), validation_data = _split(x, sample_weight, validation_split)
+        if validation_data is not None:
+            held_out, target, weights = keras.utils.unpack_x_y_sample_weight(validation_data)
+            size = validation_batch_size or batch_size
+            validation_data = feed(held_out, target, weights, size, "validation_data")
+        epoch_seed = EpochSeed()
+        fed = feed(x, y, sample_weight, batch_size, "x", epoch_seed if shuffle else None)
+        steps = steps_per_epoch or (
+            len(fed) if isinstance(fed, tf.data.Dataset) and fed.cardinality() > 0 else None
+        )
+        advice.refuse_early_stop(self.objective, callbacks, epochs, steps)
+        if self.compiled and self.optimizer.iterations == 0 and _is_array(x):
+            self._start_from(as_source(x))
+        with feed.reported():
+            return super().fit(
+                fed,
+                epochs=epochs,
+                shuffle=False,  # the pipeline has done it; Keras would warn
+                verbose=verbose,
+                callbacks=_with(_NewOrder(epoch_seed), callbacks),
+                validation_data=validation_data,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: None = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        _use_cached_eval_dataset: bool = False,
+    ) -> dict[str, float] | list[float]:
+        """`keras.Model.evaluate` on x alone; data and errors as `fit`."""
+        feed = Feed(self.likelihood)
+        if not _use_cached_eval_dataset:  # set by Keras's fit, whose data has been checked
+            x = feed(x, y, sample_weight, batch_size)
+        with feed.reported():
+            return super().evaluate(
+                x,
+                verbose=verbose,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                _use_cached_eval_dataset=_use_cached_eval_dataset,
+            )
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> np.ndarray:
+        """The mean of p(x|z) at the mean of q(z|x), `[N, *E]`; data and errors as `fit`."""
+        feed = Feed(self.likelihood)
+        fed = feed(x, None, None, batch_size)
+        with feed.reported():
+            return super().predict(fed, verbose=verbose, steps=steps, callbacks=callbacks)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: None = None,
+        sample_weight: Any = None,
+        class_weight: None = None,
+        return_dict: bool = False,
+    ) -> dict[str, float] | list[float]:
+        """`keras.Model.train_on_batch` on x alone."""
+        x = self._checked_batch(x, y)
+        return super().train_on_batch(x, None, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: None = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> dict[str, float] | list[float]:
+        """`keras.Model.test_on_batch` on x alone."""
+        return super().test_on_batch(self._checked_batch(x, y), None, sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """`keras.Model.predict_on_batch`: the mean of p(x|z) at the mean of q(z|x)."""
+        return super().predict_on_batch(self._checked_batch(x, None))
+
+    def _checked_batch(self, x: Any, y: object) -> np.ndarray:
+        refuse_target(y)
+        x = np.asarray(x)
+        self.likelihood.check(x)
+        return x.astype(self.likelihood.density_dtype)
+
+    def _start_from(self, source: Source) -> None:
+        """Starts an untrained likelihood from the data's moments, and warns of a collapse."""
+        mean, variance = (tf.cast(m, self.likelihood.density_dtype) for m in source.moments())
+        self.likelihood.start_from(self.likelihood.independent(mean, variance))
+        found = self.check(source)
+        if found.directions == 0:
+            warnings.warn(str(found), stacklevel=3)
+
+    # What a step needs beside the equation
+
+    def _unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        refuse_target(y)
+        return keras.ops.cast(x, self.likelihood.density_dtype), sample_weight
+
+    def _mean(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+        """The mean of `[B]` over the whole batch, of which a replica holds a part.
+
+        Gradients are summed over replicas, so each divides by the examples of all of them:
+        right also where the last batch does not divide evenly.
+        """
+        if sample_weight is not None:
+            loss = loss * tf.cast(sample_weight, loss.dtype)
+        return tf.reduce_sum(loss) / tf.cast(_examples(loss), loss.dtype)
+
+    def _network_losses(self) -> tf.Tensor:
+        """The sum of the losses that the networks' layers added, such as regularisers."""
+        dtype = self.likelihood.density_dtype
+        return sum((tf.cast(loss, dtype) for loss in self.losses), tf.zeros((), dtype))
+
+
+class _NewOrder(keras.callbacks.Callback):
+    """Gives each epoch a seed of its own, from the generator that is saved with the model."""
+
+    def __init__(self, epoch_seed: EpochSeed) -> None:
+        super().__init__()
+        self.epoch_seed = epoch_seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        seed = self.model.seed_generator.next()
+        self.epoch_seed.value = np.asarray(seed).astype("int64").astype("int32")
+
+
+def require_parts(**parts: tuple[object, type]) -> None:
+    """Raises a TypeError for the first part that is not of its kind."""
+    for argument, (value, kind) in parts.items():
+        if not isinstance(value, kind):
+            hint = f" Did you mean {value.__name__}(...)?" if isinstance(value, type) else ""
+            raise TypeError(
+                f"`{argument}` of VAE is not of its kind. Expected: a "
+                f"{kind.__module__.split('.')[0]} {kind.__name__}. Received: {value!r}.{hint}"
+            )
+
+
+def _examples(loss: tf.Tensor) -> tf.Tensor:
+    size = tf.shape(loss)[0]
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return size
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, size)
+
+
+def _with(first: keras.callbacks.Callback, callbacks: Any) -> Any:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(first)
+        return callbacks
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [] if callbacks is None else [callbacks]
+    return [first, *callbacks]
+
+
+def _is_array(x: object) -> bool:
+    return isinstance(x, Source | np.ndarray | list) or tf.is_tensor(x)
+
+
+def _steps(fed: Any) -> int | None:
+    if not isinstance(fed, tf.data.Dataset):
+        return None
+    steps = int(fed.cardinality())
+    return steps if steps > 0 else None  # negative where unknown or infinite
+
+
+def _split(x: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
+    """The last fraction of the rows is for validation, as in Keras."""
+    source = as_source(x)
+    first = int(len(source) * (1 - fraction))
+    if not 0 < first < len(source):
+        raise ValueError(
+            "`validation_split` must leave examples on both sides. Expected: a fraction "
+            f"between 0 and 1. Received: {fraction} of {len(source)} examples."
+        )
+    weights = None if sample_weight is None else np.asarray(sample_weight)
+    parts = [
+        (
+            Source(source.values[rows], source.divisor, source.dynamic),
+            None if weights is None else weights[rows],
+        )
+        for rows in (slice(None, first), slice(first, None))
+    ]
+    return parts[0], (parts[1][0], None, parts[1][1])
