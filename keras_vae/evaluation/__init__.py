@@ -1,0 +1,7 @@
+"""Held-out numbers and latent diagnostics."""
+
+from keras_vae.evaluation.bound import Estimate as Estimate
+from keras_vae.evaluation.bound import elbo as elbo
+from keras_vae.evaluation.bound import independent_baseline as independent_baseline
+from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
+from keras_vae.evaluation.latent import latent_means as latent_means

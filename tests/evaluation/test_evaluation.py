@@ -1,0 +1,88 @@
+"""Held-out numbers against numbers computed otherwise."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import keras_vae
+from keras_vae import evaluation
+from keras_vae.evaluation.bound import estimate
+
+
+def small_vae(likelihood):
+    return keras_vae.VAE(
+        keras_vae.networks.mlp([8]),
+        keras_vae.networks.mlp([8]),
+        keras_vae.posteriors.DiagonalNormal(3),
+        keras_vae.priors.StandardNormal(3),
+        likelihood,
+        seed=0,
+    )
+
+
+def test_an_estimate_is_a_mean_with_its_standard_error():
+    values = np.random.default_rng(0).normal(size=50)
+    result = estimate(values)
+    assert result.mean == pytest.approx(values.mean())
+    assert result.standard_error == pytest.approx(stats.sem(values))
+    assert result.num_examples == 50
+
+
+def test_the_bound_is_the_mean_of_the_models_own():
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    expected = np.mean(vae.elbo(x, num_samples=4000, seed=5))
+    result = evaluation.elbo(vae, x, num_samples=4000, batch_size=7)
+    assert result.mean == pytest.approx(expected, abs=0.02)
+    assert result.num_examples == 30
+
+
+def test_the_bound_is_the_same_for_the_same_seed():
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    assert evaluation.elbo(vae, x, seed=1) == evaluation.elbo(vae, x, seed=1)
+    assert evaluation.elbo(vae, x, seed=1) != evaluation.elbo(vae, x, seed=2)
+
+
+def test_the_baseline_of_bits_is_that_of_independent_pixels():
+    rng = np.random.default_rng(0)
+    p = np.array([0.1, 0.5, 0.9])
+    train, test = rng.random((500, 3)) < p, rng.random((200, 3)) < p
+    result = evaluation.independent_baseline(
+        keras_vae.likelihoods.Bernoulli((3,)), train.astype("uint8"), test.astype("uint8")
+    )
+    expected = stats.bernoulli.logpmf(test, train.mean(axis=0)).sum(axis=1)
+    assert result.mean == pytest.approx(expected.mean(), rel=1e-5)
+    assert result.standard_error == pytest.approx(stats.sem(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.7, "shared", "per_value"])
+def test_the_baseline_of_real_values_is_that_of_independent_normals(scale):
+    rng = np.random.default_rng(0)
+    train, test = rng.normal([1, 2], [0.5, 3], (400, 2)), rng.normal([1, 2], [0.5, 3], (300, 2))
+    sigma = {"shared": np.sqrt(train.var(axis=0).mean()), "per_value": train.std(axis=0)}
+    expected = stats.norm.logpdf(test, train.mean(axis=0), sigma.get(scale, scale)).sum(axis=1)
+    likelihood = keras_vae.likelihoods.Normal((2,), scale=scale)
+    result = evaluation.independent_baseline(likelihood, train, test)
+    assert result.mean == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_the_kl_of_the_dimensions_adds_up_to_the_kl_of_the_bound():
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    q = vae.encode(x)
+    loc, scale = q.mean().numpy(), q.stddev().numpy()
+    expected = 0.5 * (scale**2 + loc**2 - 1 - 2 * np.log(scale)).mean(axis=0)
+    result = evaluation.kl_per_dimension(vae, x, batch_size=7)
+    assert result == pytest.approx(expected, rel=1e-4)
+    assert result.sum() == pytest.approx(
+        float(np.mean(q.kl_divergence(vae.prior.distribution()))), rel=1e-4
+    )
+
+
+def test_latent_means_are_the_means_of_q():
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    assert evaluation.latent_means(vae, x, batch_size=7) == pytest.approx(
+        vae.encode(x).mean().numpy(), abs=1e-6
+    )
