@@ -81,6 +81,20 @@ class Assumptions:
         """The statement as JSON-able data."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
+    def summary(self) -> str:
+        """The statement in four lines of plain text."""
+        learned = ", ".join(self.likelihood.learned)
+        return "\n".join(
+            [
+                f"q(z|x)  {self.posterior.family}, {self.posterior.event_shape[0]} dimensions",
+                f"p(z)    {self.prior.family}",
+                f"p(x|z)  {self.likelihood.family} on {self.likelihood.support}, "
+                f"{list(self.likelihood.event_shape)}; learned: {learned}",
+                f"bound   {self.bound.family}, beta = {self.bound.beta:g}, "
+                f"K = {self.bound.num_samples}; the KL between q(z|x) and p(z) is {self.bound.kl}",
+            ]
+        )
+
     def as_markdown(self) -> str:
         """The statement as a page with its equations."""
         sections = [

@@ -1,0 +1,315 @@
+"""`keras-vae`: train, evaluate, reconstruct, sample and explain a model from the shell."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import keras
+
+from keras_vae import __version__, evaluation
+from keras_vae.completion import bash_completion
+from keras_vae.data.sets import BINARISATIONS, READERS, SPLITS, DataSet
+from keras_vae.recipe import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS, Recipe
+from keras_vae.runs import Run, reconstruction_figure, sample_figure, train
+from keras_vae.vae import VAE
+
+POSITIVE = click.IntRange(min=1)
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+class Scale(click.ParamType):
+    """A positive number, or one of the words for a learned scale."""
+
+    name = "number|shared|per_value"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
+        """The number or the word."""
+        if value in ("shared", "per_value") or isinstance(value, float):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            return self.fail(f"{value!r} is neither a number nor shared nor per_value.", param, ctx)
+
+
+class Units(click.ParamType):
+    """Layer widths, separated by commas."""
+
+    name = "widths"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """The widths, each at least 1."""
+        try:
+            widths = value if isinstance(value, tuple) else tuple(map(int, value.split(",")))
+        except ValueError:
+            widths = ()
+        if not widths or min(widths) < 1:
+            self.fail(f"{value!r} is no list of layer widths such as 400 or 200,200.", param, ctx)
+        return widths
+
+
+class Progress(keras.callbacks.Callback):
+    """One bar over all epochs on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar: Any = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Opens the bar at the first epoch of this run."""
+        if self.bar is None and sys.stdout.isatty():
+            self.bar = click.progressbar(
+                length=self.params["epochs"],
+                label="training",
+                item_show_func=lambda line: line or "",
+                width=24,
+            )
+            self.bar.update(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Moves on by an epoch."""
+        logs, epochs = logs or {}, self.params["epochs"]
+        line = f"elbo {logs['elbo']:.2f}, held out {logs['val_elbo']:.2f}, KL {logs['kl']:.2f}"
+        if self.bar is not None:
+            self.bar.update(1, line)
+        elif (epoch + 1) % max(1, epochs // 10) == 0 or epoch + 1 == epochs:
+            click.echo(f"epoch {epoch + 1}/{epochs}: {line}")
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Closes the bar."""
+        if self.bar is not None:
+            self.bar.render_finish()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__)
+def cli() -> None:
+    """Variational autoencoders: choose q(z|x), p(z), p(x|z) and a bound, and train.
+
+    Start with `keras-vae train`: it trains on real images of digits in a minute and writes
+    a folder with the model, its numbers and its pictures.
+    """
+
+
+def _data_options(command: Callable) -> Callable:
+    for option in (
+        click.option("--binarisation", type=click.Choice(BINARISATIONS), help="Grey to bits."),
+        click.option("--data-dir", help="Folder with the MNIST files [default: $KERAS_VAE_DATA]."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command("train")
+@click.option(
+    "--data", default="digits", help=f"{', '.join(READERS)}, an .npz, or a folder of images."
+)
+@_data_options
+@click.option("--network", type=click.Choice(NETWORKS), default="mlp", help="Encoder and decoder.")
+@click.option("--units", type=Units(), help="Widths of their layers, e.g. 400 or 200,200.")
+@click.option("--latent-size", type=POSITIVE, help="D, the dimensions of z.")
+@click.option(
+    "--posterior", type=click.Choice(list(POSTERIORS)), default="diagonal-normal", help="q(z|x)."
+)
+@click.option("--prior", type=click.Choice(list(PRIORS)), default="standard-normal", help="p(z).")
+@click.option(
+    "--likelihood",
+    type=click.Choice(list(LIKELIHOODS)),
+    help="p(x|z) [default: what suits the data].",
+)
+@click.option(
+    "--scale", type=Scale(), help="Of a normal likelihood: a number, shared or per_value."
+)
+@click.option("--objective", type=click.Choice(list(OBJECTIVES)), default="elbo", help="The bound.")
+@click.option("--beta", type=click.FloatRange(min=0), help="Weight of the KL.")
+@click.option("--warm-up", type=click.IntRange(min=0), help="Epochs in which beta rises from 0.")
+@click.option("--num-samples", type=POSITIVE, help="K, draws of z for each x.")
+@click.option("--free-bits", type=click.FloatRange(min=0), help="Nats of KL that cost nothing.")
+@click.option("--epochs", type=POSITIVE, help="Passes over the training data.")
+@click.option("--batch-size", type=POSITIVE, help="Examples in a step.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, help="Of Adam."
+)
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the networks."
+)
+@click.option(
+    "--jit-compile", type=click.Choice(("auto", "on", "off")), default="auto", help="XLA."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, draws and order.")
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="Folder to write [default: runs/DATA]."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Continue this run; only --epochs may be changed.",
+)
+@click.pass_context
+def train_command(
+    context: click.Context, folder: Path | None, overwrite: bool, resume: Path | None, **words: Any
+) -> None:
+    """Train a model and write one run folder: model, assumptions, numbers, pictures."""
+    if resume is not None:
+        run, recipe = _resumed(context, resume, words)
+    else:
+        run, recipe = _started(folder, overwrite, Recipe(**words))
+    click.echo(f"Run folder: {run.folder}")
+    try:
+        metrics = train(run, recipe, [Progress(), _Opening(recipe)])
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped. Continue with: keras-vae train --resume {run.folder}", err=True)
+        sys.exit(130)
+    _report(run, metrics)
+
+
+class _Opening(keras.callbacks.Callback):
+    """Prints what the model assumes before it is trained."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Prints the three distributions and the bound."""
+        click.echo(self.model.assumptions().summary())
+
+
+def _started(folder: Path | None, overwrite: bool, recipe: Recipe) -> tuple[Run, Recipe]:
+    run = Run(folder or Path("runs") / Path(recipe.data).stem)
+    if (run.folder / "recipe.json").exists():
+        if not overwrite:
+            raise click.UsageError(
+                f"{run.folder} holds a run. Continue it with --resume {run.folder}, replace it "
+                "with --overwrite, or name another folder with --run."
+            )
+        run.clear()
+    recipe = recipe.with_defaults(recipe.load_data())
+    run.start(recipe)
+    return run, recipe
+
+
+def _resumed(context: click.Context, folder: Path, words: dict[str, Any]) -> tuple[Run, Recipe]:
+    given = click.core.ParameterSource.COMMANDLINE
+    changed = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) == given and name not in ("resume", "epochs")
+    ]
+    if changed:
+        raise click.UsageError(
+            f"--resume continues the run as it was started; --{changed[0].replace('_', '-')} "
+            "cannot change. Start a new run for it."
+        )
+    run = _run(folder)
+    recipe = run.recipe
+    if words["epochs"] is not None:
+        recipe = dataclasses.replace(recipe, epochs=words["epochs"])
+        run.start(recipe)
+    return run, recipe
+
+
+def _report(run: Run, metrics: dict[str, Any]) -> None:
+    test = metrics["test"]
+    bound, baseline = (evaluation.Estimate(**test[k]) for k in ("elbo", "independent_baseline"))
+    click.echo(f"Data:            {' | '.join(str(v) for v in metrics['protocol'].values())}")
+    click.echo(f"Held-out bound:  {bound}")
+    click.echo(f"No latent:       {baseline}   (independent values)")
+    click.echo(f"Margin:          {test['margin']:.3f} nats per example")
+    click.echo(f"Pictures:        {run.folder}/*.png")
+
+
+@cli.command("evaluate")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--split", type=click.Choice(SPLITS), default="test", help="Which part of the data.")
+@click.option("--num-samples", type=POSITIVE, default=100, help="Draws of z for each x.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the draws.")
+def evaluate_command(run: Path, split: str, num_samples: int, seed: int) -> None:
+    """Print the bound of a trained RUN on held-out data, with its standard error."""
+    vae, data = _trained(run)
+    bound = evaluation.elbo(vae, getattr(data, split), num_samples, seed)
+    click.echo(f"Data:            {data.protocol}")
+    click.echo(f"Bound ({split}):    {bound}  ({bound.num_examples} examples, {num_samples} draws)")
+    baseline = evaluation.independent_baseline(vae.likelihood, data.train, getattr(data, split))
+    click.echo(f"No latent:       {baseline}   (independent values)")
+
+
+@cli.command("reconstruct")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--count", type=POSITIVE, default=10, help="How many held-out examples.")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="Picture [default: RUN/reconstruct.png]."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the draw.")
+def reconstruct_command(run: Path, count: int, to: Path | None, seed: int) -> None:
+    """Show held-out examples beside the mean of p(x|z) and beside a draw from it."""
+    vae, data = _trained(run)
+    to = to or run / "reconstruct.png"
+    reconstruction_figure(vae, data.test.array(count), seed).savefig(to, dpi=120)
+    click.echo(f"Picture:         {to}")
+
+
+@cli.command("sample")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--count", type=POSITIVE, default=36, help="How many.")
+@click.option("--to", type=click.Path(path_type=Path), help="Picture [default: RUN/sample.png].")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the draws.")
+def sample_command(run: Path, count: int, to: Path | None, seed: int) -> None:
+    """Draw z from the prior and show the means of p(x|z) beside draws from it."""
+    to = to or run / "sample.png"
+    sample_figure(_model(run), count, seed).savefig(to, dpi=120)
+    click.echo(f"Picture:         {to}")
+
+
+@cli.command("explain")
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
+def explain_command(model: Path) -> None:
+    """Print what a saved MODEL (a run folder or a .keras file) assumes."""
+    click.echo(_model(model).assumptions().as_markdown())
+
+
+@cli.command("completion")
+def completion_command() -> None:
+    """Print a script that completes commands, options and choices.
+
+    For bash: eval "$(keras-vae completion)". For zsh, first: autoload -U bashcompinit;
+    bashcompinit.
+    """
+    click.echo(bash_completion(cli, "keras-vae"))
+
+
+def _run(folder: Path) -> Run:
+    run = Run(folder)
+    if not (folder / "recipe.json").exists():
+        raise click.UsageError(f"{folder} is no run folder: it has no recipe.json.")
+    return run
+
+
+def _model(path: Path) -> VAE:
+    file = path if path.is_file() else _run(path).model_path
+    if not file.exists():
+        raise click.UsageError(
+            f"{path} has no model yet. Finish its training: keras-vae train --resume {path}"
+        )
+    return keras.saving.load_model(file)
+
+
+def _trained(folder: Path) -> tuple[VAE, DataSet]:
+    vae = _model(folder)
+    return vae, _run(folder).recipe.load_data()
+
+
+def main() -> None:
+    """Runs the command line; a bad argument is one clear line and exit code 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.Abort:
+        sys.exit(130)
+    except (click.ClickException, ValueError) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"keras-vae: {' '.join(message.split())}", err=True)
+        sys.exit(2)

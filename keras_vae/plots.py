@@ -1,0 +1,127 @@
+"""Pictures: arrays in, figures out. No model is called here, and no window is opened."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+TRAINING, VALIDATION = "tab:blue", "tab:orange"
+
+
+def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
+    """The ELBO and its two terms after each epoch, training and validation.
+
+    Args:
+        history: as `keras.callbacks.History.history`: `elbo`, `val_elbo` and so on.
+    """
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    titles = {
+        "elbo": "ELBO = log-likelihood - KL",
+        "log_likelihood": "log p(x|z)",
+        "kl": "KL(q(z|x) || p(z))",
+    }
+    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        epochs = range(1, len(history[name]) + 1)
+        axes.plot(epochs, history[name], color=TRAINING, label="training")
+        if f"val_{name}" in history:
+            axes.plot(epochs, history[f"val_{name}"], color=VALIDATION, label="validation")
+        axes.set(title=title, xlabel="epoch", ylabel="nats per example")
+        axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def reconstructions(x: np.ndarray, mean: np.ndarray, draw: np.ndarray) -> Figure:
+    """Each x above the mean of p(x|z) above a draw from p(x|z), `[N, *E]` each."""
+    rows = {"x": x, "mean of p(x|z)": mean, "draw from p(x|z)": draw}
+    figure = Figure(figsize=(0.9 * len(x) + 1.6, 3.2), layout="constrained")
+    low, high = _range(x)
+    for line, (title, images) in zip(
+        figure.subplots(3, len(x), squeeze=False), rows.items(), strict=True
+    ):
+        for axes, image in zip(line, images, strict=True):
+            _show(axes, image, low, high)
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center")
+    return figure
+
+
+def samples(mean: np.ndarray, draw: np.ndarray) -> Figure:
+    """Draws of z from the prior: the means of p(x|z) beside draws from it, `[N, *E]` each."""
+    side = math.ceil(math.sqrt(len(mean)))
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    low, high = _range(mean)
+    titles = ("z from the prior: means of p(x|z)", "the same z: draws from p(x|z)")
+    halves = figure.subfigures(1, 2, squeeze=False)[0]
+    for part, title, images in zip(halves, titles, (mean, draw), strict=True):
+        part.suptitle(title)
+        grid = part.subplots(side, side, squeeze=False).ravel()
+        for axes in grid:
+            axes.axis("off")
+        for axes, image in zip(grid, images, strict=False):
+            _show(axes, image, low, high)
+    return figure
+
+
+def latent_map(means: np.ndarray, labels: np.ndarray | None, kl: np.ndarray) -> Figure:
+    """The means of q(z|x) in the two dimensions of largest KL, coloured by label.
+
+    Args:
+        means: `[N, D]`.
+        labels: `[N]` or None.
+        kl: `[D]`, nats per dimension.
+    """
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
+    first, second = (np.argsort(kl)[::-1][:2].tolist() * 2)[:2]
+    if labels is None:
+        axes.scatter(means[:, first], means[:, second], s=6, color=TRAINING)
+    else:
+        for index, label in enumerate(np.unique(labels)):
+            rows = labels == label
+            axes.scatter(
+                means[rows, first], means[rows, second], s=6, color=f"C{index}", label=str(label)
+            )
+        axes.legend(title="label", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set(
+        title="means of q(z|x), two dimensions of largest KL",
+        xlabel=f"z[{first}]",
+        ylabel=f"z[{second}]",
+        aspect="equal",
+    )
+    return figure
+
+
+def kl_bars(kl: np.ndarray) -> Figure:
+    """KL per latent dimension, largest first; dimensions near zero are not used."""
+    figure = Figure(figsize=(max(5, 0.32 * len(kl) + 1.5), 3.6), layout="constrained")
+    axes = figure.subplots()
+    order = np.argsort(kl)[::-1]
+    axes.bar(range(len(kl)), kl[order], color=TRAINING)
+    axes.set_xticks(range(len(kl)), [str(d) for d in order], fontsize=8)
+    axes.set(
+        title=f"KL(q(z_d|x) || p(z_d)), in all {kl.sum():.2f} nats",
+        xlabel="latent dimension d",
+        ylabel="nats per example",
+    )
+    return figure
+
+
+def _show(axes: Axes, image: np.ndarray, low: float, high: float) -> None:
+    """An image as it is; anything else as a strip of its values."""
+    is_image = image.ndim == 3 and image.shape[-1] in (1, 3)
+    pixels = image if is_image else image.reshape(1, -1)
+    pixels = np.clip((pixels - low) / (high - low), 0, 1)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_aspect("equal" if is_image else "auto")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _range(x: np.ndarray) -> tuple[float, float]:
+    """[0, 1] for data within it, else the data's own range, never empty."""
+    low, high = float(x.min()), float(x.max())
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, max(high, low + 1e-6)

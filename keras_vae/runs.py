@@ -1,0 +1,259 @@
+"""A run folder: the recipe, the checkpoint, the history, and at the end model, numbers, pictures."""
+
+import csv
+import dataclasses
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from matplotlib.figure import Figure
+
+from keras_vae import evaluation, plots
+from keras_vae.data import DataSet
+from keras_vae.recipe import Recipe
+from keras_vae.vae import VAE
+
+PICTURES = 10  # examples in a row of pictures
+MAP = 2_000  # points in the latent map
+
+
+FILES = (
+    "recipe.json",
+    "history.csv",
+    "model.keras",
+    "assumptions.md",
+    "assumptions.json",
+    "metrics.json",
+    "learning_curves.png",
+    "reconstructions.png",
+    "samples.png",
+    "kl_per_dimension.png",
+    "latent_map.png",
+)
+
+
+class Run:
+    """A folder that one training run writes, and can be continued from.
+
+    Files: `recipe.json` from the start; `history.csv` and `checkpoint/` after every epoch;
+    `model.keras`, `assumptions.md`, `assumptions.json`, `metrics.json` and the pictures at
+    the end. Each appears whole: it is written beside its place and renamed.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def model_path(self) -> Path:
+        """The trained model."""
+        return self.folder / "model.keras"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was started with."""
+        words = json.loads((self.folder / "recipe.json").read_text())
+        words["units"] = tuple(words["units"])
+        return Recipe(**words)
+
+    def start(self, recipe: Recipe) -> None:
+        """Makes the folder and writes the recipe."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write_json("recipe.json", dataclasses.asdict(recipe))
+
+    def clear(self) -> None:
+        """Deletes what a run writes, and nothing else in the folder."""
+        for name in FILES:
+            (self.folder / name).unlink(missing_ok=True)
+        for path in self.folder.glob("checkpoint/*.weights.h5"):
+            path.unlink()
+
+    def history(self, epochs: int | None = None) -> dict[str, list[float]]:
+        """What was logged after each of the first epochs."""
+        path = self.folder / "history.csv"
+        if not path.exists():
+            return {}
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))[:epochs]
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+    def write_history(self, history: dict[str, list[float]]) -> None:
+        """Writes `history.csv`, an epoch a row."""
+        beside = self._beside("history.csv")
+        with beside.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(history)
+            writer.writerows(zip(*history.values(), strict=True))
+        beside.replace(self.folder / "history.csv")
+
+    def save_checkpoint(self, vae: VAE, epochs: int) -> None:
+        """Everything that the next epoch depends on, under the number of epochs done."""
+        folder = self.folder / "checkpoint"
+        folder.mkdir(exist_ok=True)
+        beside = folder / "unfinished.weights.h5"
+        vae.save_weights(beside)
+        old = list(folder.glob("epochs-*.weights.h5"))
+        beside.replace(folder / f"epochs-{epochs:06d}.weights.h5")
+        for path in old:
+            if path != folder / f"epochs-{epochs:06d}.weights.h5":
+                path.unlink()
+
+    def load_checkpoint(self, vae: VAE) -> int:
+        """Restores the newest checkpoint and gives the number of epochs done."""
+        newest = max(self.folder.glob("checkpoint/epochs-*.weights.h5"), default=None)
+        if newest is None:
+            return 0
+        vae.optimizer.build(vae.trainable_variables)
+        vae.load_weights(newest)
+        return int(newest.name.split("-")[1].split(".")[0])
+
+    def write_json(self, name: str, data: dict) -> None:
+        """Writes a JSON file of the folder."""
+        self.write_text(name, json.dumps(data, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file of the folder."""
+        beside = self._beside(name)
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.folder / name)
+
+    def write_figure(self, name: str, figure: Figure) -> None:
+        """Writes a picture of the folder."""
+        beside = self._beside(name)
+        figure.savefig(beside, dpi=120)
+        beside.replace(self.folder / name)
+
+    def write_model(self, vae: VAE) -> None:
+        """Writes the model and the statement of its assumptions."""
+        beside = self._beside(self.model_path.name)
+        vae.save(beside)
+        beside.replace(self.model_path)
+        assumptions = vae.assumptions()
+        self.write_text("assumptions.md", assumptions.as_markdown())
+        self.write_json("assumptions.json", assumptions.as_dict())
+
+    def _beside(self, name: str) -> Path:
+        return self.folder / f".unfinished-{os.getpid()}-{name}"
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes the history, then the checkpoint, after every epoch.
+
+    A run killed between the two has a row more than its checkpoint has epochs, and drops it.
+
+    Args:
+        run: where to.
+        epochs: how many were done before.
+    """
+
+    def __init__(self, run: Run, epochs: int) -> None:
+        super().__init__()
+        self.run = run
+        self.rows = run.history(epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Adds a row and replaces the checkpoint."""
+        for name, value in {"epoch": epoch + 1, **(logs or {})}.items():
+            self.rows.setdefault(name, []).append(float(value))
+        self.run.write_history(self.rows)
+        self.run.save_checkpoint(self.model, epoch + 1)
+
+
+def train(run: Run, recipe: Recipe, callbacks: list[keras.callbacks.Callback]) -> dict[str, Any]:
+    """Trains, from the run's checkpoint if there is one, and writes the results.
+
+    Args:
+        run: the folder; `run.start(recipe)` has been called.
+        recipe: with its defaults filled in.
+        callbacks: further ones, of the caller's.
+
+    Returns:
+        What `metrics.json` holds.
+    """
+    data = recipe.load_data()
+    vae = recipe.build(data)
+    done, epochs = run.load_checkpoint(vae), recipe.epochs or 0
+    if done < epochs:
+        vae.fit(
+            data.train,
+            validation_data=data.validation,
+            batch_size=recipe.batch_size,
+            epochs=epochs,
+            initial_epoch=done,
+            verbose=0,
+            callbacks=[Recorder(run, done), *callbacks],
+        )
+    run.write_model(vae)
+    write_pictures(run, vae, data)
+    metrics = measure(vae, data, recipe, epochs=max(done, epochs))
+    run.write_json("metrics.json", metrics)
+    return metrics
+
+
+def measure(vae: VAE, data: DataSet, recipe: Recipe, epochs: int) -> dict[str, Any]:
+    """The held-out bound beside the baseline that knows no latent, and how both were made."""
+    bound = evaluation.elbo(vae, data.test, num_samples=10, seed=recipe.seed)
+    baseline = evaluation.independent_baseline(vae.likelihood, data.train, data.test)
+    return {
+        "test": {
+            "elbo": dataclasses.asdict(bound),
+            "independent_baseline": dataclasses.asdict(baseline),
+            "margin": bound.mean - baseline.mean,
+            "draws_of_z": 10,
+            "unit": "nats per example",
+        },
+        "protocol": dataclasses.asdict(data.protocol),
+        "beta": float(vae.assumptions().bound.beta),
+        "epochs": epochs,
+        "parameters": vae.count_params(),
+        "seed": recipe.seed,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What computed the numbers."""
+    import keras_vae
+
+    return {
+        "keras_vae": keras_vae.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "tensorflow_probability": tfp.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def write_pictures(run: Run, vae: VAE, data: DataSet) -> None:
+    """The pictures of a finished run."""
+    seed = vae.seed or 0
+    x = data.test.array(PICTURES)
+    kl = evaluation.kl_per_dimension(vae, data.test)
+    run.write_figure("learning_curves.png", plots.learning_curves(run.history()))
+    run.write_figure("reconstructions.png", reconstruction_figure(vae, x, seed))
+    run.write_figure("samples.png", sample_figure(vae, 36, seed))
+    run.write_figure("kl_per_dimension.png", plots.kl_bars(kl))
+    labels = None if data.test.labels is None else data.test.labels[:MAP]
+    means = evaluation.latent_means(vae, data.test.array(MAP))
+    run.write_figure("latent_map.png", plots.latent_map(means, labels, kl))
+
+
+def reconstruction_figure(vae: VAE, x: np.ndarray, seed: int) -> Figure:
+    """x, the mean of p(x|z) and a draw from it."""
+    mean, draw = vae.reconstruct(x), vae.reconstruct(x, draw=True, seed=seed)
+    return plots.reconstructions(x, mean.numpy(), draw.numpy())
+
+
+def sample_figure(vae: VAE, count: int, seed: int) -> Figure:
+    """Means of p(x|z) at draws of z from the prior, and draws from p(x|z) at the same z."""
+    mean, draw = (vae.sample(count, draw=draw, seed=seed).numpy() for draw in (False, True))
+    return plots.samples(mean, draw)
