@@ -1,0 +1,47 @@
+# Each target makes the environment it needs, once, and again when its versions change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
+# TensorFlow reports on the machine's devices at each start; warnings still show.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test lint format bench clean
+
+help: ## What there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/demo ## Train on real images of digits and write runs/demo
+	$(BIN)/keras-vae train --data digits --run runs/demo --overwrite
+
+test: lint ## Linter, formatter, types, tests
+	$(BIN)/python -m pytest --numprocesses 2
+
+lint: $(VENV)/dev ## Linter, formatter, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev ## What the checks of the data cost, and images per second
+	$(BIN)/python tests/benchmarks/fit.py
+
+clean: ## Delete the environment and the caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("keras_vae needs Python 3.11 to 3.13. Received: %s. Name one: make PYTHON=python3.11" % sys.version.split()[0] if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0)'
+	@echo "Making $(VENV) and installing the packages: once, a few minutes."
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) ".[dev]"
+	@touch $@ $(VENV)/demo
