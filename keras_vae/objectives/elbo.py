@@ -69,17 +69,6 @@ class ELBO(Objective):
         weight = "" if self.beta == 1.0 else weight
         return rf"\mathbb{{E}}_{{q(z|x)}}[\log p(x|z)] - {weight}{kl}"
 
-    def get_config(self) -> dict:
-        return {
-            "beta": keras.saving.serialize_keras_object(self.beta),
-            "num_samples": self.num_samples,
-            "free_bits": self.free_bits,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict) -> "ELBO":
-        return cls(**{**config, "beta": keras.saving.deserialize_keras_object(config["beta"])})
-
 
 def _is_weight(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

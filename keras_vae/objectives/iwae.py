@@ -47,6 +47,3 @@ class IWAE(Objective):
             rf"\mathbb{{E}}\left[\log \frac{{1}}{{{self.num_samples}}} \sum_{{k=1}}^{{{self.num_samples}}} "
             r"\frac{p(x|z_k)\,p(z_k)}{q(z_k|x)}\right],\quad z_k \sim q(z|x)"
         )
-
-    def get_config(self) -> dict:
-        return {"num_samples": self.num_samples}
