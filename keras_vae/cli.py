@@ -313,3 +313,7 @@ def main() -> None:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"keras-vae: {' '.join(message.split())}", err=True)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

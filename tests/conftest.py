@@ -22,7 +22,7 @@ tf.config.set_logical_device_configuration(
 @pytest.fixture(autouse=True)
 def _seeded():
     """Each test starts from the same seeds, layer names and precision."""
-    keras.backend.clear_session()
+    keras.utils.clear_session(free_memory=False)  # collecting garbage takes a second
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
