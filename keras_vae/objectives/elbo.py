@@ -1,12 +1,11 @@
 """The evidence lower bound, with a weight on the KL and free bits."""
 
 import dataclasses
-import math
 
 import keras
 import tensorflow as tf
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import is_real, positive_integer
 from keras_vae.objectives.objective import Objective, Schedule, Terms
 
 
@@ -24,7 +23,8 @@ class ELBO(Objective):
             `keras.optimizers.schedules.LearningRateSchedule`, read at the optimizer's step.
         num_samples: K, the draws of z that the expectation is estimated with.
         free_bits: nats of KL per example that cost nothing, for the latent vector as one
-            group (Kingma et al. 2016), so that no gradient pushes the KL below them.
+            group (Kingma et al. 2016), so that no gradient pushes the KL below them. Where
+            the KL is sampled, the maximum of its estimate is above that of its mean.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -41,7 +41,7 @@ class ELBO(Objective):
     free_bits: float = 0.0
 
     def __post_init__(self) -> None:
-        positive_integer(self.num_samples, "num_samples", self, "the number of draws of z")
+        count = positive_integer(self.num_samples, "num_samples", self, "the number of draws of z")
         if not isinstance(self.beta, Schedule) and not _is_weight(self.beta):
             raise ValueError(
                 "`beta` of ELBO is the weight of the KL. Expected: a finite number >= 0, or a "
@@ -52,14 +52,27 @@ class ELBO(Objective):
                 "`free_bits` of ELBO is in nats per example. Expected: a finite number >= 0. "
                 f"Received: {self.free_bits!r}."
             )
+        # NumPy's numbers are welcome and become Python's, which JSON knows.
+        beta = self.beta if isinstance(self.beta, Schedule) else float(self.beta)
+        for name, value in {
+            "beta": beta,
+            "num_samples": count,
+            "free_bits": float(self.free_bits),
+        }.items():
+            object.__setattr__(self, name, value)
 
     def bound(self, terms: Terms, step: tf.Tensor | int) -> tf.Tensor:
-        kl = tf.maximum(terms.kl, tf.cast(self.free_bits, terms.kl.dtype))
-        beta = tf.cast(self.beta_at(step), kl.dtype)
-        return tf.reduce_mean(terms.log_likelihood, axis=0) - beta * kl
+        kl = terms.kl  # a sampled one may be negative, so that clipping at 0 would be a bias
+        if self.free_bits > 0:
+            kl = tf.maximum(kl, tf.constant(self.free_bits, kl.dtype))
+        return tf.reduce_mean(terms.log_likelihood, axis=0) - self._weight(step, kl.dtype) * kl
 
     def beta_at(self, step: tf.Tensor | int) -> tf.Tensor | float:
         return self.beta(step) if isinstance(self.beta, Schedule) else self.beta
+
+    def _weight(self, step: tf.Tensor | int, dtype: tf.DType) -> tf.Tensor:
+        beta = self.beta_at(step)
+        return tf.cast(beta, dtype) if tf.is_tensor(beta) else tf.constant(beta, dtype)
 
     def equation(self) -> str:
         kl = r"\mathrm{KL}(q(z|x)\,\|\,p(z))"
@@ -71,4 +84,4 @@ class ELBO(Objective):
 
 
 def _is_weight(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return is_real(value) and float(value) >= 0  # type: ignore[arg-type]

@@ -33,11 +33,12 @@ class IWAE(Objective):
     num_samples: int = 5
 
     def __post_init__(self) -> None:
-        positive_integer(self.num_samples, "num_samples", self, "the number of draws of z")
+        count = positive_integer(self.num_samples, "num_samples", self, "the number of draws of z")
+        object.__setattr__(self, "num_samples", count)
 
     def bound(self, terms: Terms, step: tf.Tensor | int) -> tf.Tensor:
         log_weights = terms.log_likelihood + terms.log_prior - terms.log_posterior  # [K, B]
-        return tf.reduce_logsumexp(log_weights, axis=0) - math.log(self.num_samples)
+        return tf.reduce_logsumexp(log_weights, axis=0) - math.log(log_weights.shape[0])
 
     def beta_at(self, step: tf.Tensor | int) -> tf.Tensor | float:
         return 1.0
