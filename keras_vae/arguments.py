@@ -1,15 +1,23 @@
 """Checks of constructor arguments that several parts share."""
 
+import math
+import numbers
+
 
 def positive_integer(value: object, argument: str, owner: object, meaning: str) -> int:
-    """`value`, if it is a positive integer.
+    """`value` as an int, if it is a positive integer, Python's or NumPy's.
 
     Raises:
         ValueError: naming the argument, what was expected and what was received.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(
             f"`{argument}` of {type(owner).__name__} is {meaning}, a positive integer. "
             f"Received: {argument}={value!r}."
         )
-    return value
+    return int(value)
+
+
+def is_real(value: object) -> bool:
+    """Whether `value` is a finite real number, Python's or NumPy's."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

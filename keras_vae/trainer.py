@@ -199,7 +199,7 @@ class Trainer(keras.Model, abc.ABC):
     def _start_from(self, source: Source) -> None:
         """Starts an untrained likelihood from the data's moments, and warns of a collapse."""
         mean, variance = (tf.cast(m, self.likelihood.density_dtype) for m in source.moments())
-        self.likelihood.start_from(self.likelihood.independent(mean, variance))
+        self.likelihood.start_from(mean, variance)
         found = self.check(source)
         if found.directions == 0:
             warnings.warn(str(found), stacklevel=3)

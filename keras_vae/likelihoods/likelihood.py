@@ -1,6 +1,7 @@
 """The interface of p(x|z)."""
 
 import abc
+import numbers
 
 import numpy as np
 import tensorflow as tf
@@ -46,8 +47,13 @@ class Likelihood(Head):
         """
 
     @abc.abstractmethod
-    def start_from(self, parameters: dict[str, tf.Tensor]) -> None:
-        """Sets the biases so that features of zero give these parameters, `E` each."""
+    def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        """Sets the biases so that features of zero give the best independent parameters.
+
+        Args:
+            mean: of the data, `E`.
+            variance: of the data, `E`.
+        """
 
     @abc.abstractmethod
     def fixed_variance(self, variance: tf.Tensor) -> tf.Tensor | None:
@@ -59,7 +65,7 @@ class Likelihood(Head):
 
     def contains(self, x: tf.Tensor) -> tf.Tensor:
         """Whether every value is in the support: a scalar, cheap in a graph."""
-        return tf.reduce_all(self.support.contains(x))
+        return tf.reduce_all(self.support.contains(tf.cast(x, self.density_dtype)))
 
     def check(self, x: np.ndarray, argument: str = "x") -> None:
         """Raises a ValueError if `x` is not a batch of events in the support."""
@@ -91,12 +97,13 @@ class Likelihood(Head):
 
 def _event_shape(shape: object, owner: str) -> tuple[int, ...]:
     axes = tuple(shape) if isinstance(shape, tuple | list) else ()
-    if not axes or not all(isinstance(axis, int) and axis > 0 for axis in axes):
+    integers = all(isinstance(a, numbers.Integral) and not isinstance(a, bool) for a in axes)
+    if not axes or not integers or min(axes) < 1:
         raise ValueError(
             f"`event_shape` of {owner} is the shape of one x, a tuple of positive integers "
             f"such as (28, 28, 1) or (784,). Received: {shape!r}."
         )
-    return axes
+    return tuple(int(axis) for axis in axes)
 
 
 def _shape_remedy(shape: tuple[int, ...], event_shape: tuple[int, ...]) -> str:

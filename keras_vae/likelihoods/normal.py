@@ -1,11 +1,10 @@
 """p(x|z) for real values: where squared error comes from."""
 
-import math
-
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import is_real
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.likelihoods.support import REAL, Support
 from keras_vae.networks.projection import inverse_positive, positive
@@ -47,12 +46,12 @@ class Normal(Likelihood):
         trainable: bool = True,
     ) -> None:
         super().__init__(event_shape, name=name, dtype=dtype, trainable=trainable)
-        if scale not in ("shared", "per_value") and not _is_scale(scale):
+        if scale not in ("shared", "per_value") and not (is_real(scale) and float(scale) > 0):
             raise ValueError(
                 "`scale` of Normal is the standard deviation of x given z. Expected: a "
                 f'positive number, "shared" or "per_value". Received: {scale!r}.'
             )
-        self.scale = scale
+        self.scale = scale if isinstance(scale, str) else float(scale)
 
     def build(self, features_shape: tuple[int | None, ...]) -> None:
         self.loc = self.projection("loc", self.event_shape, features_shape)
@@ -69,8 +68,9 @@ class Normal(Likelihood):
         # One number, but with the batch axis that every parameter leads with.
         ones = tf.ones_like(tf.reshape(loc, (tf.shape(loc)[0], -1))[:, :1])
         ones = tf.reshape(ones, (-1, *(1 for _ in self.event_shape)))
-        scale = positive(self.raw_scale.value) if self.scale == "shared" else self.scale
-        return {"loc": loc, "scale": ones * tf.cast(scale, loc.dtype)}
+        if self.scale == "shared":
+            return {"loc": loc, "scale": ones * positive(tf.cast(self.raw_scale, loc.dtype))}
+        return {"loc": loc, "scale": ones * tf.constant(self.scale, loc.dtype)}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return tfd.Independent(
@@ -99,7 +99,8 @@ class Normal(Likelihood):
             scale = tf.constant(self.scale, mean.dtype)
         return {"loc": mean, "scale": tf.fill(self.event_shape, scale)}
 
-    def start_from(self, parameters: dict[str, tf.Tensor]) -> None:
+    def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        parameters = self.independent(*self.loc.shared_moments(mean, variance))
         self.loc.set_bias(parameters["loc"])
         if self.scale == "per_value":
             self.raw_scale.set_bias(inverse_positive(parameters["scale"]))
@@ -133,7 +134,3 @@ class Normal(Likelihood):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "scale": self.scale}
-
-
-def _is_scale(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

@@ -5,6 +5,7 @@ each likelihood names its support, and data is compared with it before the first
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -49,6 +50,6 @@ def _binary_remedy(x: np.ndarray) -> str:
     )
 
 
-# `x - x` is zero unless x is NaN or infinite; it needs no namespace, NumPy's or TensorFlow's.
-REAL = Support("the real numbers", lambda x: x - x == 0, _finite_remedy)
+# Operators alone, which are NumPy's and TensorFlow's alike; no comparison with NaN is true.
+REAL = Support("the real numbers", lambda x: abs(x) < math.inf, _finite_remedy)
 BINARY = Support("{0, 1}", lambda x: (x == 0) | (x == 1), _binary_remedy)

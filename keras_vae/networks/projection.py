@@ -20,7 +20,7 @@ def positive(raw: tf.Tensor) -> tf.Tensor:
 
 def inverse_positive(scale: tf.Tensor) -> tf.Tensor:
     """The `raw` for which `positive(raw)` is `scale`; scales at the floor map to it."""
-    above_floor = tf.maximum(tf.convert_to_tensor(scale) - SCALE_FLOOR, SCALE_FLOOR)
+    above_floor = tf.maximum(tf.convert_to_tensor(scale) - SCALE_FLOOR, 1e-3 * SCALE_FLOOR)
     # log(exp(s) - 1), written so that neither a large nor a small s loses digits.
     return above_floor + tf.math.log(-tf.math.expm1(-above_floor))
 
@@ -75,6 +75,22 @@ class Projection(keras.layers.Layer):
         projected = keras.ops.matmul(features, self.kernel) + self.bias
         projected = keras.ops.cast(projected, self.result_dtype)
         return keras.ops.reshape(projected, (-1, *self.shape))
+
+    def shared_moments(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The moments, `shape` each, of all values that one bias has to serve.
+
+        Where one bias serves every position (`keeps_space`), those of the values at all of
+        them, the spread of the positions' means included; else the moments as they are.
+        """
+        if not self.keeps_space:
+            return mean, variance
+        positions = range(len(self.shape) - 1)
+        shared_mean = tf.reduce_mean(mean, positions, keepdims=True)
+        spread = variance + (mean - shared_mean) ** 2
+        shared_variance = tf.reduce_mean(spread, positions, keepdims=True)
+        return tf.broadcast_to(shared_mean, self.shape), tf.broadcast_to(
+            shared_variance, self.shape
+        )
 
     def set_bias(self, value: tf.Tensor) -> None:
         """Sets the bias so that features of zero give `value`, of `shape`.
