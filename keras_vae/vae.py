@@ -288,7 +288,7 @@ class VAE(Trainer):
         return draw_seed(self.seed_generator, seed)
 
     def _step(self) -> tf.Tensor | int:
-        return 0 if self.optimizer is None else self.optimizer.iterations
+        return self.optimizer.iterations if self.compiled else 0
 
     # Saving
 
