@@ -21,3 +21,14 @@ def positive_integer(value: object, argument: str, owner: object, meaning: str) 
 def is_real(value: object) -> bool:
     """Whether `value` is a finite real number, Python's or NumPy's."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def require_parts(**parts: tuple[object, type]) -> None:
+    """Raises a TypeError for the first part that is not of its kind."""
+    for argument, (value, kind) in parts.items():
+        if not isinstance(value, kind):
+            hint = f" Did you mean {value.__name__}(...)?" if isinstance(value, type) else ""
+            raise TypeError(
+                f"`{argument}` of VAE is not of its kind. Expected: a "
+                f"{kind.__module__.split('.')[0]} {kind.__name__}. Received: {value!r}.{hint}"
+            )

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.data.pipeline import EpochSeed, batches
+from keras_vae.data.pipeline import EpochSeed, batches, weighted
 from keras_vae.data.source import Source, as_source
 from keras_vae.likelihoods import Likelihood
 
@@ -50,10 +50,15 @@ class Feed:
             return _CheckedPyDataset(x, self, argument)
         if isinstance(x, Iterator):
             # Keras takes no bare array from a generator, only tuples.
-            return (_as_tuple(self.checked(batch, argument)) for batch in x)
+            return (_as_tuple(self.checked(*item, argument)) for item in enumerate(x))
         if isinstance(x, tf.distribute.DistributedDataset):
             return x  # its batches lie on the replicas, out of reach of a check
-        return self._array(x, sample_weight, batch_size, argument, epoch_seed)
+        if isinstance(x, tuple):
+            refuse_target(x[1:], argument)
+        source = as_source(x)
+        check_source(self.likelihood, source, argument)
+        weights = None if sample_weight is None else as_weights(sample_weight, len(source))
+        return batches(source, batch_size or 32, weights, epoch_seed)
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:
@@ -65,58 +70,42 @@ class Feed:
                 raise self.refused[0] from None
             raise
 
-    def checked(self, batch: Any, argument: str) -> Any:
-        """`batch`, `x` or `(x, None, sample_weight)`, if its x is in the support."""
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    def checked(self, index: int, batch: Any, argument: str) -> Any:
+        """`batch`, `x` or `(x, None, sample_weight)`, if x and weights are what they should be."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        argument = f"batch {index} of {argument}"
         try:
             refuse_target(y, argument)
             self.likelihood.check(np.asarray(x), argument)
+            if sample_weight is not None:
+                as_weights(sample_weight, len(x), argument)
         except ValueError as error:
             self.refused.append(error)
             raise
         return batch
 
-    def _array(
-        self,
-        x: object,
-        sample_weight: object,
-        batch_size: int | None,
-        argument: str,
-        epoch_seed: EpochSeed | None,
-    ) -> tf.data.Dataset:
-        source = as_source(x)
-        self._check_source(source, argument)
-        weights = None if sample_weight is None else _weights(sample_weight, len(source))
-        return batches(source, batch_size or 32, weights, epoch_seed)
-
-    def _check_source(self, source: Source, argument: str) -> None:
-        if source.dynamic:
-            self.likelihood.check(source.array(limit=1), argument)
-        elif source.divisor != 1.0:
-            self.likelihood.check(source.values / source.divisor, argument)
-        else:
-            self.likelihood.check(source.values, argument)
-        if len(source) == 0:
-            raise ValueError(
-                f"`{argument}` has no examples. Received: shape {source.values.shape}."
-            )
-
     def _dataset(self, dataset: tf.data.Dataset, argument: str) -> tf.data.Dataset:
-        for batch in dataset.take(1):
-            self.checked(batch, argument)
+        first = list(dataset.take(1))
+        if not first:
+            raise ValueError(f"`{argument}` holds no examples: it is a dataset without a batch.")
+        self.checked(0, first[0], argument)
 
-        def refuse(x: np.ndarray, index: np.int64) -> np.bool_:
-            self.checked(x, f"batch {index} of {argument}")
+        def refuse(index: np.int64, x: np.ndarray, *weights: np.ndarray) -> np.bool_:
+            self.checked(int(index), (x, None, *weights) if weights else x, argument)
             return np.True_
 
         def check(index: tf.Tensor, batch: Any) -> Any:
-            x = keras.utils.unpack_x_y_sample_weight(batch)[0]
+            x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            weights = [] if sample_weight is None else [tf.convert_to_tensor(sample_weight)]
+            legal = self.likelihood.contains(x)
+            for weight in weights:
+                legal &= tf.reduce_all((weight >= 0) & (weight < weight.dtype.max))
             tf.cond(
-                self.likelihood.contains(x),
+                legal,
                 lambda: True,
-                lambda: tf.numpy_function(refuse, [x, index], tf.bool),
+                lambda: tf.numpy_function(refuse, [index, x, *weights], tf.bool),
             )
-            return batch
+            return x if sample_weight is None else weighted(x, sample_weight)
 
         return dataset.enumerate().map(check).prefetch(2)
 
@@ -139,7 +128,9 @@ class _CheckedPyDataset(keras.utils.PyDataset):
         return self.inner.num_batches
 
     def __getitem__(self, index: int) -> Any:
-        return self.feed.checked(self.inner[index], self.argument)
+        batch = self.feed.checked(index, self.inner[index], self.argument)
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        return (x,) if sample_weight is None else (weighted(x, sample_weight),)
 
     def on_epoch_begin(self) -> None:
         self.inner.on_epoch_begin()
@@ -162,12 +153,67 @@ def refuse_target(y: object, argument: str = "x") -> None:
         )
 
 
-def _weights(sample_weight: object, size: int) -> np.ndarray:
+def check_source(likelihood: Likelihood, source: Source, argument: str = "x") -> None:
+    """Raises a ValueError if what the source gives is not in the likelihood's support."""
+    if source.dynamic:  # bits, whatever the grey values
+        likelihood.check(source.array(limit=1), argument)
+    elif source.divisor == 1:
+        likelihood.check(source.values, argument)
+    else:
+        likelihood.check(source.values / source.divisor, argument)
+
+
+def as_weights(sample_weight: object, size: int, argument: str = "x") -> np.ndarray:
+    """The weights as floats `[size]`.
+
+    Raises:
+        ValueError: if they are not one finite number >= 0 for each example.
+    """
     weights = np.asarray(sample_weight, dtype=keras.config.floatx())
-    if weights.shape != (size,) or not (weights >= 0).all() or not np.isfinite(weights).all():
+    if weights.shape != (size,) or not ((weights >= 0) & (weights < np.inf)).all():
+        values = f", values from {weights.min()} to {weights.max()}" if weights.size else ""
         raise ValueError(
-            "`sample_weight` is one finite number >= 0 for each example. Expected: shape "
-            f"({size},). Received: shape {weights.shape}"
-            + (f", values from {weights.min()} to {weights.max()}." if weights.size else ".")
+            f"`sample_weight` is one finite number >= 0 for each example of `{argument}`. "
+            f"Expected: shape ({size},). Received: shape {weights.shape}{values}."
         )
     return weights
+
+
+def is_array(x: object) -> bool:
+    """Whether all of `x` is in memory."""
+    return isinstance(x, Source | np.ndarray | list) or tf.is_tensor(x)
+
+
+def num_batches(fed: Any) -> int | None:
+    """How many batches an epoch of what `Feed` gave has, or None where that is not known."""
+    if isinstance(fed, keras.utils.PyDataset):
+        return fed.num_batches
+    if not isinstance(fed, tf.data.Dataset):
+        return None
+    steps = int(fed.cardinality())
+    return steps if steps > 0 else None  # negative where unknown or infinite
+
+
+def split(x: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
+    """The last fraction of the rows is for validation, as in Keras."""
+    if not is_array(x):
+        raise ValueError(
+            "`validation_split` cuts arrays. Expected: x as an array or a source. Received: "
+            f"{type(x).__name__}. Pass validation_data instead."
+        )
+    source = as_source(x)
+    first = int(len(source) * (1 - fraction))
+    if not 0 < first < len(source):
+        raise ValueError(
+            "`validation_split` must leave examples on both sides. Expected: a fraction "
+            f"between 0 and 1. Received: {fraction} of {len(source)} examples."
+        )
+    weights = None if sample_weight is None else as_weights(sample_weight, len(source))
+    parts = [
+        (
+            Source(source.values[rows], source.divisor, source.dynamic),
+            None if weights is None else weights[rows],
+        )
+        for rows in (slice(None, first), slice(first, None))
+    ]
+    return parts[0], (parts[1][0], None, parts[1][1])

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_vae import advice
 from keras_vae.data.pipeline import EpochSeed
 from keras_vae.data.source import Source, as_source
-from keras_vae.feed import Feed, refuse_target
+from keras_vae.feed import Feed, as_weights, is_array, num_batches, refuse_target, split
 from keras_vae.likelihoods import Likelihood
 from keras_vae.objectives import Objective
 
@@ -66,11 +66,14 @@ class Trainer(keras.Model, abc.ABC):
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
+        if not self.optimizer.built:
+            # Here and not at the first step, so that a checkpoint has where to be loaded to.
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config: dict) -> None:
         """Compiles a loaded model; Keras asks for this where `compile` is a model's own."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def fit(
         self,
@@ -101,26 +104,27 @@ class Trainer(keras.Model, abc.ABC):
             raise ValueError("`class_weight` needs classes, a VAE has none. Use sample_weight.")
         feed = Feed(self.likelihood)
         if validation_split and validation_data is None:
-            (x, sample_weight), validation_data = _split(x, sample_weight, validation_split)
+            (x, sample_weight), validation_data = split(x, sample_weight, validation_split)
         if validation_data is not None:
             held_out, target, weights = keras.utils.unpack_x_y_sample_weight(validation_data)
             size = validation_batch_size or batch_size
             validation_data = feed(held_out, target, weights, size, "validation_data")
         epoch_seed = EpochSeed()
         fed = feed(x, y, sample_weight, batch_size, "x", epoch_seed if shuffle else None)
-        steps = steps_per_epoch or (
-            len(fed) if isinstance(fed, tf.data.Dataset) and fed.cardinality() > 0 else None
-        )
-        advice.refuse_early_stop(self.objective, callbacks, epochs, steps)
-        if self.compiled and self.optimizer.iterations == 0 and _is_array(x):
-            self._start_from(as_source(x))
+        steps = steps_per_epoch or num_batches(fed)
+        callbacks = _as_list(callbacks)
+        if self.compiled:
+            done = int(tf.convert_to_tensor(self.optimizer.iterations))
+            advice.refuse_early_stop(self.objective, callbacks, initial_epoch, epochs, steps, done)
+            if is_array(x) and self.likelihood.trainable and self.likelihood.untrained:
+                self._start_from(as_source(x))
         with feed.reported():
             return super().fit(
                 fed,
                 epochs=epochs,
                 shuffle=False,  # the pipeline has done it; Keras would warn
                 verbose=verbose,
-                callbacks=_with(_NewOrder(epoch_seed), callbacks),
+                callbacks=[_NewOrder(epoch_seed), *callbacks],
                 validation_data=validation_data,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=steps_per_epoch,
@@ -177,31 +181,48 @@ class Trainer(keras.Model, abc.ABC):
         return_dict: bool = False,
     ) -> dict[str, float] | list[float]:
         """`keras.Model.train_on_batch` on x alone."""
-        x = self._checked_batch(x, y)
-        return super().train_on_batch(x, None, sample_weight, class_weight, return_dict)
+        x, weights = self._checked_batch(x, y, sample_weight)
+        return super().train_on_batch(x, None, weights, class_weight, return_dict)
 
     def test_on_batch(
         self, x: Any, y: None = None, sample_weight: Any = None, return_dict: bool = False
     ) -> dict[str, float] | list[float]:
         """`keras.Model.test_on_batch` on x alone."""
-        return super().test_on_batch(self._checked_batch(x, y), None, sample_weight, return_dict)
+        x, weights = self._checked_batch(x, y, sample_weight)
+        return super().test_on_batch(x, None, weights, return_dict)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """`keras.Model.predict_on_batch`: the mean of p(x|z) at the mean of q(z|x)."""
-        return super().predict_on_batch(self._checked_batch(x, None))
+        return super().predict_on_batch(self._checked_batch(x)[0])
 
-    def _checked_batch(self, x: Any, y: object) -> np.ndarray:
+    def _checked_batch(
+        self, x: Any, y: object = None, sample_weight: Any = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         refuse_target(y)
         x = np.asarray(x)
         self.likelihood.check(x)
-        return x.astype(self.likelihood.density_dtype)
+        weights = None if sample_weight is None else as_weights(sample_weight, len(x))
+        return x.astype(self.likelihood.density_dtype), weights
+
+    def _batch(self, x: Any) -> tf.Tensor:
+        """`x` as a float tensor; checked where its values are known, which is outside a graph."""
+        x = x.array() if isinstance(x, Source) else x
+        if not tf.is_symbolic_tensor(x) and not isinstance(x, keras.KerasTensor):
+            x = np.asarray(x)
+            self.likelihood.check(x)
+        return keras.ops.cast(x, self.likelihood.density_dtype)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing: the model is built. Keras's own averages the first batch over replicas to
+        find its shape, and fails where their parts differ in size.
+        """
 
     def _start_from(self, source: Source) -> None:
         """Starts an untrained likelihood from the data's moments, and warns of a collapse."""
         mean, variance = (tf.cast(m, self.likelihood.density_dtype) for m in source.moments())
         self.likelihood.start_from(mean, variance)
         found = self.check(source)
-        if found.directions == 0:
+        if found.directions == 0 and len(source) > 1:
             warnings.warn(str(found), stacklevel=3)
 
     # What a step needs beside the equation
@@ -209,20 +230,30 @@ class Trainer(keras.Model, abc.ABC):
     def _unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         refuse_target(y)
+        if isinstance(x, dict):
+            x, sample_weight = x["x"], x["sample_weight"]
         return keras.ops.cast(x, self.likelihood.density_dtype), sample_weight
 
     def _mean(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
         """The mean of `[B]` over the whole batch, of which a replica holds a part.
 
         Gradients are summed over replicas, so each divides by the examples of all of them:
-        right also where the last batch does not divide evenly.
+        right also where a batch does not divide evenly.
         """
         if sample_weight is not None:
             loss = loss * tf.cast(sample_weight, loss.dtype)
         return tf.reduce_sum(loss) / tf.cast(_examples(loss), loss.dtype)
 
+    @property
+    def _num_replicas(self) -> int:
+        return self.distribute_strategy.num_replicas_in_sync
+
     def _network_losses(self) -> tf.Tensor:
-        """The sum of the losses that the networks' layers added, such as regularisers."""
+        """The sum of the losses that the networks' layers added, such as regularisers.
+
+        To be called before anything that waits for other replicas: they share the layers,
+        and a replica that has waited finds the losses of another.
+        """
         dtype = self.likelihood.density_dtype
         return sum((tf.cast(loss, dtype) for loss in self.losses), tf.zeros((), dtype))
 
@@ -239,17 +270,6 @@ class _NewOrder(keras.callbacks.Callback):
         self.epoch_seed.value = np.asarray(seed).astype("int64").astype("int32")
 
 
-def require_parts(**parts: tuple[object, type]) -> None:
-    """Raises a TypeError for the first part that is not of its kind."""
-    for argument, (value, kind) in parts.items():
-        if not isinstance(value, kind):
-            hint = f" Did you mean {value.__name__}(...)?" if isinstance(value, type) else ""
-            raise TypeError(
-                f"`{argument}` of VAE is not of its kind. Expected: a "
-                f"{kind.__module__.split('.')[0]} {kind.__name__}. Received: {value!r}.{hint}"
-            )
-
-
 def _examples(loss: tf.Tensor) -> tf.Tensor:
     size = tf.shape(loss)[0]
     replica = tf.distribute.get_replica_context()
@@ -258,41 +278,7 @@ def _examples(loss: tf.Tensor) -> tf.Tensor:
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, size)
 
 
-def _with(first: keras.callbacks.Callback, callbacks: Any) -> Any:
+def _as_list(callbacks: Any) -> list[keras.callbacks.Callback]:
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        callbacks.append(first)
-        return callbacks
-    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
-        callbacks = [] if callbacks is None else [callbacks]
-    return [first, *callbacks]
-
-
-def _is_array(x: object) -> bool:
-    return isinstance(x, Source | np.ndarray | list) or tf.is_tensor(x)
-
-
-def _steps(fed: Any) -> int | None:
-    if not isinstance(fed, tf.data.Dataset):
-        return None
-    steps = int(fed.cardinality())
-    return steps if steps > 0 else None  # negative where unknown or infinite
-
-
-def _split(x: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
-    """The last fraction of the rows is for validation, as in Keras."""
-    source = as_source(x)
-    first = int(len(source) * (1 - fraction))
-    if not 0 < first < len(source):
-        raise ValueError(
-            "`validation_split` must leave examples on both sides. Expected: a fraction "
-            f"between 0 and 1. Received: {fraction} of {len(source)} examples."
-        )
-    weights = None if sample_weight is None else np.asarray(sample_weight)
-    parts = [
-        (
-            Source(source.values[rows], source.divisor, source.dynamic),
-            None if weights is None else weights[rows],
-        )
-        for rows in (slice(None, first), slice(first, None))
-    ]
-    return parts[0], (parts[1][0], None, parts[1][1])
+        return list(callbacks.callbacks)
+    return keras.tree.flatten(callbacks) if callbacks else []

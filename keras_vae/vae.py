@@ -12,15 +12,17 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import advice
+from keras_vae.arguments import require_parts
 from keras_vae.assumptions import Assumptions, state
-from keras_vae.data.source import as_batch
+from keras_vae.data.source import as_source
 from keras_vae.divergences import is_exact, kl_divergence
+from keras_vae.feed import check_source
 from keras_vae.likelihoods import Likelihood
 from keras_vae.objectives import ELBO, Objective, Terms
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 from keras_vae.randomness import draw_seed, split_seed
-from keras_vae.trainer import Trainer, require_parts
+from keras_vae.trainer import Trainer
 
 PARTS = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
@@ -161,14 +163,15 @@ class VAE(Trainer):
             kl=kl_divergence(q, p, z),  # KL(q(z|x) || p(z)): [B]
         )
         loss = -self.objective.bound(terms, self._step())  # [B]
-        self._track(loss, terms, sample_weight)
-        return self._mean(loss, sample_weight) + self._network_losses()
+        added = self._network_losses()  # a scalar: regularisers and the like
+        self._track(loss + added, terms, sample_weight)
+        return self._mean(loss, sample_weight) + added / self._num_replicas
 
     # The distributions
 
     def encode(self, x: np.ndarray | tf.Tensor, training: bool = False) -> tfd.Distribution:
         """q(z|x): batch `[B]`, event `[D]`, for x `[B, *E]`."""
-        x = as_batch(x, self.likelihood.check, self.likelihood.density_dtype)
+        x = self._batch(x)
         return self.posterior.distribution(self.posterior(self.encoder(x, training=training)))
 
     def decode(self, z: np.ndarray | tf.Tensor, training: bool = False) -> tfd.Distribution:
@@ -220,8 +223,8 @@ class VAE(Trainer):
         self, x: np.ndarray | tf.Tensor, num_samples: int = 1, seed: int | None = None
     ) -> tf.Tensor:
         """`E_q[log p(x|z)] - KL(q(z|x) || p(z))` of each x, `[B]`, in nats, from K draws."""
-        x = as_batch(x, self.likelihood.check, self.likelihood.density_dtype)
-        q = self.encode(x)
+        x = self._batch(x)
+        q = self.posterior.distribution(self.posterior(self.encoder(x, training=False)))
         z = q.sample(num_samples, seed=self._seed(seed))
         log_likelihood = self.decode(z).log_prob(x)  # [K, B]
         return tf.reduce_mean(log_likelihood, 0) - kl_divergence(q, self.prior.distribution(), z)
@@ -247,8 +250,13 @@ class VAE(Trainer):
 
     def check(self, x: Any) -> advice.Advice:
         """How many latent directions a linear model with this likelihood would keep."""
+        source = as_source(x)
+        check_source(self.likelihood, source)
         return advice.linear_directions(
-            x, self.likelihood, self.prior.latent_size, float(self.objective.beta_at(self._step()))
+            source,
+            self.likelihood,
+            self.prior.latent_size,
+            float(self.objective.beta_at(self._step())),
         )
 
     # Optimisation
@@ -276,7 +284,7 @@ class VAE(Trainer):
     def _track(self, loss: tf.Tensor, terms: Terms, sample_weight: tf.Tensor | None) -> None:
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
         values = (
-            loss + self._network_losses(),
+            loss,
             log_likelihood - terms.kl,
             log_likelihood,
             terms.kl,

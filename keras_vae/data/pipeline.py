@@ -29,7 +29,7 @@ def batches(
     sample_weight: np.ndarray | None = None,
     epoch_seed: EpochSeed | None = None,
 ) -> tf.data.Dataset:
-    """Batches of `x`, or `(x, None, sample_weight)` where there are weights.
+    """Batches of `x`, or of `weighted(x, sample_weight)` where there are weights.
 
     Args:
         source: the rows.
@@ -49,7 +49,7 @@ def batches(
             return array[start:stop] if order is None else tf.gather(array, order[start:stop])
 
         x = source.batch(take(values), batch_seed)
-        return x if weights is None else (x, None, take(weights))
+        return x if weights is None else weighted(x, take(weights))
 
     starts = tf.data.Dataset.range(0, size, batch_size)
     if epoch_seed is None:
@@ -66,3 +66,12 @@ def batches(
         made = seeds.flat_map(epoch)
     made = made.apply(tf.data.experimental.assert_cardinality(-(-size // batch_size)))
     return made.prefetch(2)
+
+
+def weighted(x: object, sample_weight: object) -> dict[str, object]:
+    """A batch with weights, as the model's step takes it.
+
+    Not `(x, None, sample_weight)`: neither a `tf.distribute` strategy nor a PyDataset can
+    feed the None.
+    """
+    return {"x": x, "sample_weight": sample_weight}

@@ -1,7 +1,6 @@
 """Data as it lies in memory, and how a batch is made from it."""
 
 import dataclasses
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -51,6 +50,18 @@ class Source:
     dynamic: bool = False
     labels: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        if self.dynamic and not self._is_grey():
+            raise ValueError(
+                "A dynamic source draws bits with its values as probabilities. Expected: values "
+                f"in [0, 1] after division by {self.divisor:g}. Received: values from "
+                f"{self.values.min()} to {self.values.max()}. Set divisor, or remove missing values."
+            )
+
+    def _is_grey(self) -> bool:
+        size = self.values.size
+        return not size or bool(self.values.min() >= 0 and self.values.max() <= self.divisor)
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -75,23 +86,19 @@ class Source:
 
         Of bits drawn with the grey values as probabilities these are m and m(1 - m).
         """
-        rows = self.values[:: max(1, len(self.values) // limit)].astype("float64") / self.divisor
+        rows = self.values[every(len(self), limit)].astype("float64") / self.divisor
         mean = rows.mean(axis=0)
         return mean, mean * (1 - mean) if self.dynamic else rows.var(axis=0)
 
 
+def every(size: int, limit: int) -> slice:
+    """Rows spread evenly over `size`, at most `limit` of them."""
+    return slice(None, None, max(1, -(-size // limit)))
+
+
 def as_source(x: object) -> Source:
     """An array, or what NumPy can make one of, as a source."""
-    return x if isinstance(x, Source) else Source(np.asarray(x))
-
-
-def as_batch(
-    x: np.ndarray | tf.Tensor, check: Callable[[np.ndarray], None], dtype: str
-) -> tf.Tensor:
-    """`x` as a float tensor; checked where its values are known, which is outside a graph."""
     if isinstance(x, Source):
-        x = x.array()
-    if not tf.is_symbolic_tensor(x) and not isinstance(x, keras.KerasTensor):
-        x = np.asarray(x)
-        check(x)
-    return keras.ops.cast(x, dtype)
+        return x
+    values = np.asarray(x)
+    return Source(values.astype(np.uint8) if values.dtype == bool else values)

@@ -52,6 +52,10 @@ class Bernoulli(Likelihood):
         mean = tf.clip_by_value(mean, 1e-3, 1 - 1e-3)
         return {"logits": tf.math.log(mean) - tf.math.log1p(-mean)}
 
+    @property
+    def untrained(self) -> bool:
+        return self.logits.untrained
+
     def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         parameters = self.independent(*self.logits.shared_moments(mean, variance))
         self.logits.set_bias(parameters["logits"])

@@ -46,6 +46,11 @@ class Likelihood(Head):
         and the baseline that a latent variable has to beat.
         """
 
+    @property
+    @abc.abstractmethod
+    def untrained(self) -> bool:
+        """Whether no step of training and no `start_from` has touched the biases yet."""
+
     @abc.abstractmethod
     def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         """Sets the biases so that features of zero give the best independent parameters.
@@ -81,6 +86,9 @@ class Likelihood(Head):
                 f"Expected: {expected}. Received: {list(x.shape)}. "
                 f"{_shape_remedy(x.shape, self.event_shape)}"
             )
+        if len(x) == 0:
+            raise ValueError(f"`{argument}` holds no examples. Received: shape {list(x.shape)}.")
+        x = x.astype(np.uint8) if x.dtype == bool else x
         outside = np.flatnonzero(~np.asarray(self.support.contains(x)))
         if outside.size:
             where = tuple(int(i) for i in np.unravel_index(outside[0], x.shape))

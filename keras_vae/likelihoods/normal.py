@@ -99,6 +99,10 @@ class Normal(Likelihood):
             scale = tf.constant(self.scale, mean.dtype)
         return {"loc": mean, "scale": tf.fill(self.event_shape, scale)}
 
+    @property
+    def untrained(self) -> bool:
+        return self.loc.untrained
+
     def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         parameters = self.independent(*self.loc.shared_moments(mean, variance))
         self.loc.set_bias(parameters["loc"])

@@ -76,6 +76,11 @@ class Projection(keras.layers.Layer):
         projected = keras.ops.cast(projected, self.result_dtype)
         return keras.ops.reshape(projected, (-1, *self.shape))
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the bias is where it was made, at zero: one step of training moves it."""
+        return not bool(tf.reduce_any(self.bias != 0))
+
     def shared_moments(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The moments, `shape` each, of all values that one bias has to serve.
 

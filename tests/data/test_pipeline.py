@@ -48,9 +48,8 @@ def test_the_last_batch_holds_what_is_left():
 
 def test_weights_stay_with_their_rows():
     weights = np.arange(103, dtype="float32")
-    for x, target, weight in batches(rows(), 10, weights, seeded(5)):
-        assert target is None
-        assert np.array_equal(x[:, 0].numpy() / 2, weight.numpy())
+    for batch in batches(rows(), 10, weights, seeded(5)):
+        assert np.array_equal(batch["x"][:, 0].numpy() / 2, batch["sample_weight"].numpy())
 
 
 def test_bytes_become_floats_in_the_batch_alone():
