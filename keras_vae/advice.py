@@ -12,19 +12,18 @@ References: M. E. Tipping and C. M. Bishop, Probabilistic Principal Component An
 """
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.data.source import as_source
+from keras_vae.data.source import Source, every
 from keras_vae.likelihoods import Likelihood
 from keras_vae.objectives import Objective
 
 MAX_ROWS = 10_000
-MAX_VALUES = 4_096
+MAX_VALUES = 2_048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,47 +51,61 @@ class Advice:
         )
 
 
-def linear_directions(x: Any, likelihood: Likelihood, latent_size: int, beta: float) -> Advice:
-    """Compares the covariance of `x` with what the likelihood leaves to x given z.
+def linear_directions(
+    source: Source, likelihood: Likelihood, latent_size: int, beta: float
+) -> Advice:
+    """Compares the covariance of the data with what the likelihood leaves to x given z.
 
     Args:
-        x: `[N, *E]`, or a source. At most 10,000 rows and 4,096 values of a row are used.
+        source: the data, in the likelihood's support. At most 10,000 rows are used.
         likelihood: p(x|z).
         latent_size: D.
         beta: the weight of the KL.
     """
-    source = as_source(x)
-    likelihood.check(source.array(limit=1))
-    rows = source.values[:: max(1, len(source) // MAX_ROWS)]
-    rows = rows.reshape(len(rows), -1).astype("float64") / source.divisor
-    variance = source.moments(MAX_ROWS)[1].reshape(-1)
-    noise = likelihood.fixed_variance(tf.constant(variance.reshape(likelihood.event_shape)))
-    kept = np.linspace(0, rows.shape[1] - 1, min(rows.shape[1], MAX_VALUES)).astype(int)
-    covariance = np.atleast_2d(np.cov(rows[:, kept], rowvar=False))
-    if source.dynamic:  # drawing bits adds the variance of each bit, and no covariance
-        np.fill_diagonal(covariance, variance[kept])
+    rows = source.values[every(len(source), MAX_ROWS)]
+    x = rows.reshape(len(rows), -1).astype("float64") / source.divisor
+    # Bits that are drawn from grey values vary by m(1 - m) more, each on its own.
+    drawn = (x * (1 - x)).mean(axis=0) if source.dynamic else np.zeros(x.shape[1])
+    variance = (x.var(axis=0) + drawn).reshape(likelihood.event_shape)
+    noise = likelihood.fixed_variance(tf.constant(variance))
     if noise is None:
-        return _learned_scale(covariance, latent_size, beta)
-    return _fixed_variance(covariance, noise.numpy().reshape(-1)[kept], latent_size, beta)
+        return _learned_scale(_eigenvalues(x, drawn), latent_size, beta)
+    return _fixed_variance(x, drawn, noise.numpy().reshape(-1), latent_size, beta)
+
+
+def _eigenvalues(x: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Those of the covariance of the rows plus `diag(drawn)`, largest first.
+
+    Of more than 2,048 values in a row the Gram matrix of 2,048 rows is taken, which has the
+    same eigenvalues but cannot hold `drawn`: its mean is added, which is exact for equal ones.
+    """
+    count, values = x.shape
+    gram = values > MAX_VALUES
+    x = x[every(count, MAX_VALUES)] if gram else x
+    x = (x - x.mean(axis=0)) / math.sqrt(len(x))
+    product = x @ x.T if gram else x.T @ x + np.diag(drawn)
+    found = np.maximum(np.linalg.eigvalsh(product)[::-1], 0.0)[:values]
+    return np.pad(found, (0, values - len(found))) + (drawn.mean() if gram else 0.0)
 
 
 def _fixed_variance(
-    covariance: np.ndarray, noise: np.ndarray, latent_size: int, beta: float
+    x: np.ndarray, drawn: np.ndarray, noise: np.ndarray, latent_size: int, beta: float
 ) -> Advice:
     varies = noise > 0
-    scale = np.sqrt(noise[varies])
-    covariance = covariance[np.ix_(varies, varies)]
-    same = varies.all() and np.ptp(noise) <= 1e-12 * noise.max()
-    unit = float(noise.max()) if same else 1.0
-    whitened = covariance if same else covariance / np.outer(scale, scale)
-    eigenvalues = np.linalg.eigvalsh(whitened)[::-1] if whitened.size else np.zeros(1)
+    same = bool(varies.all() and np.ptp(noise) <= 1e-12 * noise.max())
+    unit = float(noise[0]) if same else 1.0
+    if not same:
+        x, drawn = x[:, varies] / np.sqrt(noise[varies]), drawn[varies] / noise[varies]
+    eigenvalues = _eigenvalues(x, drawn)
+    largest = eigenvalues[0] if eigenvalues.size else 0.0
     threshold = beta * unit
-    directions = int(min(latent_size, (eigenvalues > threshold).sum()))
+    survivors = int((eigenvalues > threshold * (1 + 1e-6)).sum())  # not by rounding alone
+    directions = min(latent_size, survivors)
     of = "covariance" if same else "correlation"
     against = f"beta sigma^2 = {threshold:.4g}" if same else f"beta = {threshold:.4g}"
     explanation = (
-        f"{(eigenvalues > threshold).sum()} eigenvalues of the data's {of} exceed {against}, "
-        f"and the largest is {eigenvalues[0]:.4g}."
+        f"{survivors} eigenvalues of the data's {of} exceed {against}, "
+        f"and the largest is {largest:.4g}."
     )
     if directions == 0:
         explanation += (
@@ -102,9 +115,8 @@ def _fixed_variance(
     return Advice(directions, latent_size, threshold, eigenvalues, explanation)
 
 
-def _learned_scale(covariance: np.ndarray, latent_size: int, beta: float) -> Advice:
+def _learned_scale(eigenvalues: np.ndarray, latent_size: int, beta: float) -> Advice:
     """With q directions kept, the best scale has `sigma^2 = R / (d - beta q)`, R what is left."""
-    eigenvalues = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0)
     values = len(eigenvalues)
     directions, threshold = 0, beta * eigenvalues.mean()
     for kept in range(1, min(latent_size, values - 1) + 1):
@@ -122,22 +134,40 @@ def _learned_scale(covariance: np.ndarray, latent_size: int, beta: float) -> Adv
     return Advice(directions, latent_size, float(threshold), eigenvalues, explanation)
 
 
-def refuse_early_stop(objective: Objective, callbacks: Any, epochs: int, steps: int | None) -> None:
+def refuse_early_stop(
+    objective: Objective,
+    callbacks: list[keras.callbacks.Callback],
+    initial_epoch: int,
+    epochs: int,
+    steps: int | None,
+    done: int,
+) -> None:
     """Raises a ValueError if training may stop early while beta has not reached its last value.
 
     A bound whose beta still rises looks best at its start; a run that stops there was
     trained on another bound than the one that was asked for.
+
+    Args:
+        objective: the bound.
+        callbacks: of `fit`.
+        initial_epoch: the first epoch.
+        epochs: after which one training ends.
+        steps: of an epoch, or None where that is not known.
+        done: the optimizer's iterations before.
     """
-    if steps is None or not isinstance(callbacks, Iterable):
+    stops = [c for c in callbacks if isinstance(c, keras.callbacks.EarlyStopping)]
+    if steps is None or not stops:
         return
-    last = float(objective.beta_at(epochs * steps))
-    for callback in callbacks:
-        if isinstance(callback, keras.callbacks.EarlyStopping):
-            first = float(objective.beta_at(callback.start_from_epoch * steps))
-            if not np.isclose(first, last):
-                raise ValueError(
-                    "EarlyStopping may end training before the schedule of beta does. Expected: "
-                    f"beta = {last:.4g}, its value after {epochs} epochs of {steps} steps, from "
-                    f"the first epoch that may stop. Received: start_from_epoch="
-                    f"{callback.start_from_epoch}, where beta = {first:.4g}. Raise it."
-                )
+
+    def beta_after(epoch: int) -> float:
+        return float(objective.beta_at(done + max(0, epoch - initial_epoch) * steps))
+
+    for callback in stops:
+        first, last = beta_after(callback.start_from_epoch), beta_after(epochs)
+        if not math.isclose(first, last):
+            raise ValueError(
+                "EarlyStopping may end training before the schedule of beta does. Expected: "
+                f"beta = {last:.4g}, its value after {epochs} epochs of {steps} steps, from "
+                f"the first epoch that may stop. Received: start_from_epoch="
+                f"{callback.start_from_epoch}, where beta = {first:.4g}. Raise it."
+            )
