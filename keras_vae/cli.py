@@ -11,6 +11,7 @@ import keras
 
 from keras_vae import __version__, evaluation
 from keras_vae.completion import bash_completion
+from keras_vae.data import Protocol
 from keras_vae.data.sets import BINARISATIONS, READERS, SPLITS, DataSet
 from keras_vae.recipe import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS, Recipe
 from keras_vae.runs import Run, reconstruction_figure, sample_figure, train
@@ -216,7 +217,7 @@ def _resumed(context: click.Context, folder: Path, words: dict[str, Any]) -> tup
 def _report(run: Run, metrics: dict[str, Any]) -> None:
     test = metrics["test"]
     bound, baseline = (evaluation.Estimate(**test[k]) for k in ("elbo", "independent_baseline"))
-    click.echo(f"Data:            {' | '.join(str(v) for v in metrics['protocol'].values())}")
+    click.echo(f"Data:            {Protocol(**metrics['protocol'])}")
     click.echo(f"Held-out bound:  {bound}")
     click.echo(f"No latent:       {baseline}   (independent values)")
     click.echo(f"Margin:          {test['margin']:.3f} nats per example")
@@ -261,7 +262,8 @@ def reconstruct_command(run: Path, count: int, to: Path | None, seed: int) -> No
 def sample_command(run: Path, count: int, to: Path | None, seed: int) -> None:
     """Draw z from the prior and show the means of p(x|z) beside draws from it."""
     to = to or run / "sample.png"
-    sample_figure(_model(run), count, seed).savefig(to, dpi=120)
+    vae, data = _trained(run)
+    sample_figure(vae, data.test.array(), count, seed).savefig(to, dpi=120)
     click.echo(f"Picture:         {to}")
 
 

@@ -47,11 +47,17 @@ def reconstructions(x: np.ndarray, mean: np.ndarray, draw: np.ndarray) -> Figure
     return figure
 
 
-def samples(mean: np.ndarray, draw: np.ndarray) -> Figure:
-    """Draws of z from the prior: the means of p(x|z) beside draws from it, `[N, *E]` each."""
+def samples(mean: np.ndarray, draw: np.ndarray, x: np.ndarray) -> Figure:
+    """Draws of z from the prior: the means of p(x|z) beside draws from it, `[N, *E]` each.
+
+    Args:
+        mean: of p(x|z).
+        draw: from p(x|z), at the same z.
+        x: data, whose range the shades of grey stand for.
+    """
     side = math.ceil(math.sqrt(len(mean)))
     figure = Figure(figsize=(10, 5.4), layout="constrained")
-    low, high = _range(mean)
+    low, high = _range(x)
     titles = ("z from the prior: means of p(x|z)", "the same z: draws from p(x|z)")
     halves = figure.subfigures(1, 2, squeeze=False)[0]
     for part, title, images in zip(halves, titles, (mean, draw), strict=True):

@@ -240,7 +240,7 @@ def write_pictures(run: Run, vae: VAE, data: DataSet) -> None:
     kl = evaluation.kl_per_dimension(vae, data.test)
     run.write_figure("learning_curves.png", plots.learning_curves(run.history()))
     run.write_figure("reconstructions.png", reconstruction_figure(vae, x, seed))
-    run.write_figure("samples.png", sample_figure(vae, 36, seed))
+    run.write_figure("samples.png", sample_figure(vae, x, 36, seed))
     run.write_figure("kl_per_dimension.png", plots.kl_bars(kl))
     labels = None if data.test.labels is None else data.test.labels[:MAP]
     means = evaluation.latent_means(vae, data.test.array(MAP))
@@ -253,7 +253,10 @@ def reconstruction_figure(vae: VAE, x: np.ndarray, seed: int) -> Figure:
     return plots.reconstructions(x, mean.numpy(), draw.numpy())
 
 
-def sample_figure(vae: VAE, count: int, seed: int) -> Figure:
-    """Means of p(x|z) at draws of z from the prior, and draws from p(x|z) at the same z."""
+def sample_figure(vae: VAE, x: np.ndarray, count: int, seed: int) -> Figure:
+    """Means of p(x|z) at draws of z from the prior, and draws from p(x|z) at the same z.
+
+    In the shades of the data `x`.
+    """
     mean, draw = (vae.sample(count, draw=draw, seed=seed).numpy() for draw in (False, True))
-    return plots.samples(mean, draw)
+    return plots.samples(mean, draw, x)

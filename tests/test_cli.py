@@ -205,7 +205,14 @@ def test_an_unfinished_run_has_no_model_and_says_so(shell, trained, tmp_path):
 
 def stop_after_epochs(command: list, folder, epochs: int, how: signal.Signals):
     """Starts a training and stops it once that many epochs are in its checkpoint."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     give_up = time.monotonic() + 120
     while not any(int(p.name[7:13]) >= epochs for p in folder.glob("checkpoint/epochs-*")):
         assert process.poll() is None, process.communicate()[1]
@@ -220,13 +227,13 @@ def test_an_interrupted_and_killed_run_ends_as_the_uninterrupted_one(shell, tmp_
     words = ["--data", "digits", "--binarisation", "dynamic", "--units", "64", "--epochs", "40"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     program = [sys.executable, "-m", "keras_vae.cli", "train"]
-    uninterrupted = subprocess.Popen([*program, *words, "--run", whole], stdout=subprocess.DEVNULL)
-    code, err = stop_after_epochs([*program, *words, "--run", broken], broken, 2, signal.SIGINT)
-    assert (code, f"keras-vae train --resume {broken}" in err) == (130, True)
-    code, _ = stop_after_epochs([*program, "--resume", broken], broken, 9, signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    subprocess.run([*program, "--resume", broken], check=True, capture_output=True)
-    assert uninterrupted.wait(timeout=300) == 0
+    with subprocess.Popen([*program, *words, "--run", whole], stdout=subprocess.DEVNULL) as other:
+        code, err = stop_after_epochs([*program, *words, "--run", broken], broken, 2, signal.SIGINT)
+        assert (code, f"keras-vae train --resume {broken}" in err) == (130, True)
+        code, _ = stop_after_epochs([*program, "--resume", broken], broken, 9, signal.SIGKILL)
+        assert code == -signal.SIGKILL
+        subprocess.run([*program, "--resume", broken], check=True, capture_output=True)
+    assert other.returncode == 0
     assert Run(broken).history() == Run(whole).history()
     models = [keras.saving.load_model(folder / "model.keras") for folder in (whole, broken)]
     for one, other in zip(models[0].variables, models[1].variables, strict=True):

@@ -32,7 +32,13 @@ def test_reconstructions_are_rows_of_x_mean_and_draw():
 @pytest.mark.parametrize("count", [1, 5, 9])
 def test_samples_show_each_mean_and_each_draw(count):
     mean = np.linspace(0, 1, count * 4).reshape(count, 2, 2, 1)
-    assert len(images(plots.samples(mean, mean))) == 2 * count
+    assert len(images(plots.samples(mean, mean, mean))) == 2 * count
+
+
+def test_samples_are_shown_in_the_shades_of_the_data():
+    mean = np.full((1, 2, 2, 1), 0.5)
+    shown = images(plots.samples(mean, mean + 9, np.array([0.0, 1.0])))
+    assert [float(image.mean()) for image in shown] == [0.5, 1.0]
 
 
 def test_values_outside_the_unit_interval_are_scaled_to_it():
