@@ -2,17 +2,18 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import keras
+from click.shell_completion import CompletionItem
 
 from keras_vae import __version__, evaluation
 from keras_vae.completion import bash_completion
 from keras_vae.data import Protocol
 from keras_vae.data.sets import BINARISATIONS, READERS, SPLITS, DataSet
+from keras_vae.feed import check_source
 from keras_vae.recipe import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS, Recipe
 from keras_vae.runs import Run, reconstruction_figure, sample_figure, train
 from keras_vae.vae import VAE
@@ -34,6 +35,20 @@ class Scale(click.ParamType):
             return float(value)
         except ValueError:
             return self.fail(f"{value!r} is neither a number nor shared nor per_value.", param, ctx)
+
+
+class Data(click.ParamType):
+    """The name of a data set, or a path."""
+
+    name = "name|path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Any text: what it is shows when it is loaded."""
+        return str(value)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """The named data sets."""
+        return [CompletionItem(name) for name in READERS if name.startswith(incomplete)]
 
 
 class Units(click.ParamType):
@@ -95,20 +110,18 @@ def cli() -> None:
     """
 
 
-def _data_options(command: Callable) -> Callable:
-    for option in (
-        click.option("--binarisation", type=click.Choice(BINARISATIONS), help="Grey to bits."),
-        click.option("--data-dir", help="Folder with the MNIST files [default: $KERAS_VAE_DATA]."),
-    ):
-        command = option(command)
-    return command
-
-
 @cli.command("train")
 @click.option(
-    "--data", default="digits", help=f"{', '.join(READERS)}, an .npz, or a folder of images."
+    "--data",
+    type=Data(),
+    default="digits",
+    help=f"{', '.join(READERS)}, an .npz, or a folder of images.",
 )
-@_data_options
+@click.option("--data-dir", help="Folder with the MNIST files [default: $KERAS_VAE_DATA].")
+@click.option("--binarisation", type=click.Choice(BINARISATIONS), help="Grey to bits.")
+@click.option(
+    "--data-seed", type=click.IntRange(min=0), default=0, help="Of splits and held-out bits."
+)
 @click.option("--network", type=click.Choice(NETWORKS), default="mlp", help="Encoder and decoder.")
 @click.option("--units", type=Units(), help="Widths of their layers, e.g. 400 or 200,200.")
 @click.option("--latent-size", type=POSITIVE, help="D, the dimensions of z.")
@@ -157,11 +170,13 @@ def train_command(
     """Train a model and write one run folder: model, assumptions, numbers, pictures."""
     if resume is not None:
         run, recipe = _resumed(context, resume, words)
+        data = recipe.load_data()
+        vae = recipe.build(data)
     else:
-        run, recipe = _started(folder, overwrite, Recipe(**words))
+        run, recipe, data, vae = _started(folder, overwrite, Recipe(**words))
     click.echo(f"Run folder: {run.folder}")
     try:
-        metrics = train(run, recipe, [Progress(), _Opening(recipe)])
+        metrics = train(run, recipe, data, vae, [Progress(), _Opening()])
     except KeyboardInterrupt:
         click.echo(f"\nStopped. Continue with: keras-vae train --resume {run.folder}", err=True)
         sys.exit(130)
@@ -171,41 +186,39 @@ def train_command(
 class _Opening(keras.callbacks.Callback):
     """Prints what the model assumes before it is trained."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.recipe = recipe
-
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Prints the three distributions and the bound."""
         click.echo(self.model.assumptions().summary())
 
 
-def _started(folder: Path | None, overwrite: bool, recipe: Recipe) -> tuple[Run, Recipe]:
+def _started(
+    folder: Path | None, overwrite: bool, recipe: Recipe
+) -> tuple[Run, Recipe, DataSet, VAE]:
+    """Checks everything before an earlier run is touched or a new folder made."""
     run = Run(folder or Path("runs") / Path(recipe.data).stem)
-    if (run.folder / "recipe.json").exists():
-        if not overwrite:
-            raise click.UsageError(
-                f"{run.folder} holds a run. Continue it with --resume {run.folder}, replace it "
-                "with --overwrite, or name another folder with --run."
-            )
-        run.clear()
-    recipe = recipe.with_defaults(recipe.load_data())
+    if (run.folder / "recipe.json").exists() and not overwrite:
+        raise click.UsageError(
+            f"{run.folder} holds a run. Continue it with --resume {run.folder}, replace it "
+            "with --overwrite, or name another folder with --run."
+        )
+    data = recipe.load_data()
+    recipe = recipe.with_defaults(data)
+    vae = recipe.build(data)
+    check_source(vae.likelihood, data.train, f"--data {recipe.data}")
+    run.clear()
     run.start(recipe)
-    return run, recipe
+    return run, recipe, data, vae
 
 
 def _resumed(context: click.Context, folder: Path, words: dict[str, Any]) -> tuple[Run, Recipe]:
     given = click.core.ParameterSource.COMMANDLINE
-    changed = [
-        name
-        for name in context.params
-        if context.get_parameter_source(name) == given and name not in ("resume", "epochs")
-    ]
-    if changed:
-        raise click.UsageError(
-            f"--resume continues the run as it was started; --{changed[0].replace('_', '-')} "
-            "cannot change. Start a new run for it."
-        )
+    for option in context.command.params:
+        name = str(option.name)
+        if context.get_parameter_source(name) == given and name not in ("resume", "epochs"):
+            raise click.UsageError(
+                f"--resume continues the run as it was started; {option.opts[0]} cannot change. "
+                "Start a new run for it."
+            )
     run = _run(folder)
     recipe = run.recipe
     if words["epochs"] is not None:
@@ -297,7 +310,10 @@ def _model(path: Path) -> VAE:
         raise click.UsageError(
             f"{path} has no model yet. Finish its training: keras-vae train --resume {path}"
         )
-    return keras.saving.load_model(file)
+    model = keras.saving.load_model(file)
+    if not isinstance(model, VAE):
+        raise click.UsageError(f"{file} is no VAE of this package, but a {type(model).__name__}.")
+    return model
 
 
 def _trained(folder: Path) -> tuple[VAE, DataSet]:
@@ -311,7 +327,7 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except click.Abort:
         sys.exit(130)
-    except (click.ClickException, ValueError) as error:
+    except (click.ClickException, ValueError, OSError) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"keras-vae: {' '.join(message.split())}", err=True)
         sys.exit(2)

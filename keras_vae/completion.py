@@ -33,12 +33,11 @@ def bash_completion(group: click.Group, program: str) -> str:
             name for option in named for name in (*option.opts, *option.secondary_opts)
         )
         options.append(_case(str(command.name), f"--help {words}"))
-        choices += [
-            _case(f"{command.name} {name}", " ".join(option.type.choices))
-            for option in named
-            if isinstance(option.type, click.Choice)
-            for name in option.opts
-        ]
+        context = click.Context(command)
+        for option in named:
+            items = option.type.shell_complete(context, option, "")
+            words = " ".join(item.value for item in items if item.type == "plain")
+            choices += [_case(f"{command.name} {name}", words) for name in option.opts if words]
     return TEMPLATE.format(
         function=program.replace("-", "_"),
         program=program,

@@ -64,10 +64,13 @@ class Recipe:
     precision: str = "float32"
     jit_compile: str = "auto"
     seed: int = 0
+    data_seed: int = 0
 
     def with_defaults(self, data: DataSet) -> "Recipe":
         """Every None that depends on the data replaced by what suits it."""
         defaults = dict(SMALL if np.prod(data.event_shape) <= 256 else LARGE)
+        if self.network == "conv":
+            defaults["units"] = (32, 64)
         defaults["likelihood"] = "bernoulli" if _is_binary(data) else "normal"
         if (self.likelihood or defaults["likelihood"]) == "normal":
             defaults["scale"] = "shared"
@@ -76,7 +79,7 @@ class Recipe:
 
     def load_data(self) -> DataSet:
         """The data set that the recipe names."""
-        return load(self.data, self.data_dir, self.binarisation, self.seed)
+        return load(self.data, self.data_dir, self.binarisation, self.data_seed)
 
     def build(self, data: DataSet) -> VAE:
         """The compiled model, untrained."""
@@ -118,6 +121,8 @@ class Recipe:
     def _beta(self, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule | None:
         if not self.warm_up:
             return self.beta
+        if self.objective != "elbo":
+            raise ValueError(f"--warm-up has no meaning for {self.objective}.")
         last = 1.0 if self.beta is None else self.beta
         return keras.optimizers.schedules.PolynomialDecay(0.0, self.warm_up * steps, last)
 

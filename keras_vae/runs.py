@@ -167,19 +167,25 @@ class Recorder(keras.callbacks.Callback):
         self.run.save_checkpoint(self.model, epoch + 1)
 
 
-def train(run: Run, recipe: Recipe, callbacks: list[keras.callbacks.Callback]) -> dict[str, Any]:
+def train(
+    run: Run,
+    recipe: Recipe,
+    data: DataSet,
+    vae: VAE,
+    callbacks: list[keras.callbacks.Callback],
+) -> dict[str, Any]:
     """Trains, from the run's checkpoint if there is one, and writes the results.
 
     Args:
         run: the folder; `run.start(recipe)` has been called.
         recipe: with its defaults filled in.
+        data: what the recipe names.
+        vae: what the recipe builds.
         callbacks: further ones, of the caller's.
 
     Returns:
         What `metrics.json` holds.
     """
-    data = recipe.load_data()
-    vae = recipe.build(data)
     done, epochs = run.load_checkpoint(vae), recipe.epochs or 0
     if done < epochs:
         vae.fit(
@@ -210,6 +216,7 @@ def measure(vae: VAE, data: DataSet, recipe: Recipe, epochs: int) -> dict[str, A
             "draws_of_z": 10,
             "unit": "nats per example",
         },
+        "evaluate": vae.evaluate(data.test, verbose=0, return_dict=True),
         "protocol": dataclasses.asdict(data.protocol),
         "beta": float(vae.assumptions().bound.beta),
         "epochs": epochs,

@@ -160,7 +160,9 @@ def test_every_part_can_be_chosen(shell, tmp_path, options, expected):
         (["train", "--data", "minst"], "There is no data set 'minst'"),
         (["train", "--likelihood", "bernoulli"], "outside the support of Bernoulli"),
         (["train", "--objective", "iwae", "--beta", "2"], "--beta has no meaning for iwae"),
+        (["train", "--objective", "iwae", "--warm-up", "2"], "--warm-up has no meaning for iwae"),
         (["train", "--resume", "/nowhere"], "does not exist"),
+        (["train", "--run", "/dev/null/run"], "Not a directory"),
         (["trian"], "No such command 'trian'"),
         (["evaluate"], "Missing argument 'RUN'"),
         (["evaluate", "."], "is no run folder"),
@@ -190,6 +192,23 @@ def test_overwrite_deletes_what_a_run_writes_and_nothing_else(shell, tmp_path):
     assert shell("train", "--run", tmp_path, *QUICK, "--overwrite", "--seed", 3)[0] == 0
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert json.loads((tmp_path / "metrics.json").read_text())["seed"] == 3
+
+
+@pytest.mark.parametrize("wrong", [["--data", "nosuch"], ["--likelihood", "bernoulli"]])
+def test_an_argument_that_is_refused_touches_no_run(shell, trained, tmp_path, wrong):
+    before = (trained / "model.keras").read_bytes()
+    assert shell("train", "--run", trained, "--overwrite", *QUICK, *wrong)[0] == 2
+    assert (trained / "model.keras").read_bytes() == before
+    assert shell("train", "--run", tmp_path / "new", *QUICK, *wrong)[0] == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_seed_is_judged_on_the_same_data(shell, trained, tmp_path):
+    assert shell("train", "--run", tmp_path, *QUICK, "--seed", 5)[0] == 0
+    first, second = (json.loads((f / "metrics.json").read_text()) for f in (trained, tmp_path))
+    assert second["protocol"] == first["protocol"]
+    assert second["test"]["independent_baseline"] == first["test"]["independent_baseline"]
+    assert second["test"]["elbo"] != first["test"]["elbo"]
 
 
 def test_resume_continues_only_what_was_started(shell, trained):
@@ -276,4 +295,5 @@ def test_commands_options_and_choices_are_completed(shell):
     assert complete(script, "keras-vae", "train", "--post") == {"--posterior"}
     offered = complete(script, "keras-vae", "train", "--posterior", "")
     assert offered == {"diagonal-normal", "full-covariance-normal"}
+    assert complete(script, "keras-vae", "train", "--data", "fash") == {"fashion_mnist"}
     assert complete(script, "keras-vae", "evaluate", "--split", "te") == {"test"}
