@@ -38,13 +38,19 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
     folders = sorted({path.parent for path in files})
     if len(folders) == 1:
         return values, None
-    return values, np.array([folders.index(path.parent) for path in files], dtype=np.uint8)
+    return values, np.array([folders.index(path.parent) for path in files], dtype=np.int64)
 
 
 def _read(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image.copy()
+        with Image.open(path) as file:
+            file.load()
+            image = file.copy()
     except (OSError, UnidentifiedImageError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}.") from error
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{path} has more than 8 bits a pixel (mode {image.mode}), which would be cut off. "
+            "Convert it to 8 bits first."
+        )
+    return image

@@ -28,6 +28,7 @@ def batches(
     batch_size: int,
     sample_weight: np.ndarray | None = None,
     epoch_seed: EpochSeed | None = None,
+    shuffle: bool = True,
 ) -> tf.data.Dataset:
     """Batches of `x`, or of `weighted(x, sample_weight)` where there are weights.
 
@@ -35,7 +36,8 @@ def batches(
         source: the rows.
         batch_size: B; the last batch may be smaller.
         sample_weight: `[N]` or None.
-        epoch_seed: for rows in a new order each epoch; without it they come in their own.
+        epoch_seed: for new bits and a new order each epoch; without it both stay the same.
+        shuffle: whether the rows come in a new order.
     """
     size = len(source)
     values = tf.constant(source.values)
@@ -57,7 +59,8 @@ def batches(
     else:
 
         def epoch(seed: tf.Tensor) -> tf.data.Dataset:
-            order = tf.random.experimental.stateless_shuffle(tf.range(size), seed)
+            rows = tf.range(size)
+            order = tf.random.experimental.stateless_shuffle(rows, seed) if shuffle else None
             return starts.map(lambda start: rows_of(start, order, seed))
 
         seeds = tf.data.Dataset.from_generator(

@@ -85,3 +85,17 @@ def test_moments_are_those_of_what_a_model_sees(dynamic):
     seen = epoch(batches(source, 5000, epoch_seed=seeded(3)))
     assert np.allclose(mean, seen.mean(axis=0), atol=0.015)
     assert np.allclose(variance, seen.var(axis=0), atol=0.005)
+
+
+def test_bits_are_drawn_anew_also_where_the_order_stays():
+    source = Source(np.full((64, 50), 128, np.uint8), divisor=255.0, dynamic=True)
+    seed = seeded(1)
+    dataset = batches(source, 32, epoch_seed=seed, shuffle=False)
+    first = epoch(dataset)
+    seed.value = np.array([2, 0], "int32")
+    assert not np.array_equal(epoch(dataset), first)
+
+
+def test_rows_that_are_not_shuffled_come_in_their_own_order():
+    dataset = batches(rows(), 10, epoch_seed=seeded(1), shuffle=False)
+    assert np.array_equal(epoch(dataset), rows().values)

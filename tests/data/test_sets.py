@@ -252,3 +252,18 @@ def test_values_that_are_no_probabilities_cannot_be_binarised(tmp_path):
     np.savez(tmp_path / "real.npz", x=np.linspace(-3, 3, 90).reshape(30, 3))
     with pytest.raises(ValueError, match=r"floats in \[0, 1\]"):
         load(tmp_path / "real.npz", binarisation="dynamic")
+
+
+def test_more_folders_than_a_byte_counts_have_a_label_each(tmp_path):
+    for index in range(300):
+        (tmp_path / f"{index:03}").mkdir()
+        Image.new("L", (2, 2), index % 256).save(tmp_path / f"{index:03}" / "x.png")
+    data = load(tmp_path)
+    labels = np.concatenate([data.train.labels, data.validation.labels, data.test.labels])
+    assert sorted(labels) == list(range(300))
+
+
+def test_images_of_more_than_eight_bits_are_refused(tmp_path):
+    Image.fromarray(np.array([[100, 30_000]], np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits"):
+        load(tmp_path)
