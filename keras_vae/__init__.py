@@ -10,6 +10,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_vae import data as data
+from keras_vae import evaluation as evaluation
 from keras_vae import likelihoods as likelihoods
 from keras_vae import networks as networks
 from keras_vae import objectives as objectives

@@ -22,6 +22,7 @@ from keras_vae.data.source import Source, every
 from keras_vae.likelihoods import Likelihood
 from keras_vae.objectives import Objective
 
+END = 10**9  # a step that no schedule outlasts: what beta it ends with
 MAX_ROWS = 10_000
 MAX_VALUES = 2_048
 
@@ -33,6 +34,7 @@ class Advice:
     Attributes:
         directions: how many, at most D.
         latent_size: D.
+        num_examples: how many rows were looked at.
         threshold: what an eigenvalue must exceed.
         eigenvalues: of the covariance of x, in units of the threshold's, largest first.
         explanation: the comparison in words.
@@ -40,6 +42,7 @@ class Advice:
 
     directions: int
     latent_size: int
+    num_examples: int
     threshold: float
     eigenvalues: np.ndarray
     explanation: str
@@ -69,7 +72,7 @@ def linear_directions(
     variance = (x.var(axis=0) + drawn).reshape(likelihood.event_shape)
     noise = likelihood.fixed_variance(tf.constant(variance))
     if noise is None:
-        return _learned_scale(_eigenvalues(x, drawn), latent_size, beta)
+        return _learned_scale(_eigenvalues(x, drawn), len(x), latent_size, beta)
     return _fixed_variance(x, drawn, noise.numpy().reshape(-1), latent_size, beta)
 
 
@@ -112,10 +115,12 @@ def _fixed_variance(
             " Training will probably end with q(z|x) = p(z): lower the likelihood's scale "
             '(or learn it, scale="shared"), or lower beta.'
         )
-    return Advice(directions, latent_size, threshold, eigenvalues, explanation)
+    return Advice(directions, latent_size, len(x), threshold, eigenvalues, explanation)
 
 
-def _learned_scale(eigenvalues: np.ndarray, latent_size: int, beta: float) -> Advice:
+def _learned_scale(
+    eigenvalues: np.ndarray, num_examples: int, latent_size: int, beta: float
+) -> Advice:
     """With q directions kept, the best scale has `sigma^2 = R / (d - beta q)`, R what is left."""
     values = len(eigenvalues)
     directions, threshold = 0, beta * eigenvalues.mean()
@@ -131,7 +136,7 @@ def _learned_scale(eigenvalues: np.ndarray, latent_size: int, beta: float) -> Ad
         f"{directions} eigenvalues of the data's covariance exceed it; the largest is "
         f"{eigenvalues[0]:.4g}."
     )
-    return Advice(directions, latent_size, float(threshold), eigenvalues, explanation)
+    return Advice(directions, latent_size, num_examples, float(threshold), eigenvalues, explanation)
 
 
 def refuse_early_stop(

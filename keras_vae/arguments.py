@@ -23,6 +23,17 @@ def is_real(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def require_same(attribute: str, **parts: object) -> None:
+    """Raises a ValueError if an attribute is not the same in all parts of a model."""
+    found = {argument: getattr(part, attribute) for argument, part in parts.items()}
+    if len(set(found.values())) > 1:
+        received = ", ".join(f"{argument}.{attribute}={v}" for argument, v in found.items())
+        raise ValueError(
+            f"The distributions of a VAE must agree. Expected: one {attribute} in "
+            f"{', '.join(parts)}. Received: {received}."
+        )
+
+
 def require_parts(**parts: tuple[object, type]) -> None:
     """Raises a TypeError for the first part that is not of its kind."""
     for argument, (value, kind) in parts.items():

@@ -41,6 +41,7 @@ class Feed:
         batch_size: int | None = None,
         argument: str = "x",
         epoch_seed: EpochSeed | None = None,
+        shuffle: bool = False,
     ) -> Any:
         """What Keras is to be fed for `x`: batches, checked."""
         refuse_target(y, argument)
@@ -58,7 +59,7 @@ class Feed:
         source = as_source(x)
         check_source(self.likelihood, source, argument)
         weights = None if sample_weight is None else as_weights(sample_weight, len(source))
-        return batches(source, batch_size or 32, weights, epoch_seed)
+        return batches(source, batch_size or 32, weights, epoch_seed, shuffle)
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:
@@ -155,12 +156,19 @@ def refuse_target(y: object, argument: str = "x") -> None:
 
 def check_source(likelihood: Likelihood, source: Source, argument: str = "x") -> None:
     """Raises a ValueError if what the source gives is not in the likelihood's support."""
-    if source.dynamic:  # bits, whatever the grey values
-        likelihood.check(source.array(limit=1), argument)
-    elif source.divisor == 1:
+    if source.divisor == 1 and not source.dynamic:
         likelihood.check(source.values, argument)
-    else:
+        return
+    first = source.array(limit=1)
+    if source.dynamic:  # bits, whatever the grey values
+        likelihood.check(first, argument)
+    elif source.values.dtype != np.uint8:
         likelihood.check(source.values / source.divisor, argument)
+    else:
+        likelihood.check(first, argument)
+        levels = np.flatnonzero(np.bincount(source.values.reshape(-1))) / source.divisor
+        if not np.all(likelihood.support.contains(levels)):  # which one, and where?
+            likelihood.check(source.values / source.divisor, argument)
 
 
 def as_weights(sample_weight: object, size: int, argument: str = "x") -> np.ndarray:
@@ -177,6 +185,14 @@ def as_weights(sample_weight: object, size: int, argument: str = "x") -> np.ndar
             f"Expected: shape ({size},). Received: shape {weights.shape}{values}."
         )
     return weights
+
+
+def as_sample(x: Any, batches_read: int = 10) -> Source:
+    """An array or a source as a source; of a dataset its first batches."""
+    if not isinstance(x, tf.data.Dataset):
+        return as_source(x)
+    read = [keras.utils.unpack_x_y_sample_weight(b)[0] for b in x.take(batches_read)]
+    return as_source(np.concatenate([np.asarray(batch) for batch in read]))
 
 
 def is_array(x: object) -> bool:

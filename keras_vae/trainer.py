@@ -59,6 +59,11 @@ class Trainer(keras.Model, abc.ABC):
                     f"{value!r}. Choose a likelihood (squared error is likelihoods.Normal, "
                     "cross-entropy likelihoods.Bernoulli) or an objective instead."
                 )
+        if jit_compile is True and self._num_replicas > 1:
+            raise ValueError(
+                "XLA cannot compile a step that spans devices. Expected: jit_compile=False or "
+                f'"auto" under {type(self.distribute_strategy).__name__}. Received: True.'
+            )
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
@@ -105,19 +110,20 @@ class Trainer(keras.Model, abc.ABC):
         feed = Feed(self.likelihood)
         if validation_split and validation_data is None:
             (x, sample_weight), validation_data = split(x, sample_weight, validation_split)
+        epoch_seed = EpochSeed()
+        fed = feed(x, y, sample_weight, batch_size, "x", epoch_seed, shuffle)
         if validation_data is not None:
             held_out, target, weights = keras.utils.unpack_x_y_sample_weight(validation_data)
             size = validation_batch_size or batch_size
             validation_data = feed(held_out, target, weights, size, "validation_data")
-        epoch_seed = EpochSeed()
-        fed = feed(x, y, sample_weight, batch_size, "x", epoch_seed if shuffle else None)
         steps = steps_per_epoch or num_batches(fed)
         callbacks = _as_list(callbacks)
         if self.compiled:
             done = int(tf.convert_to_tensor(self.optimizer.iterations))
-            advice.refuse_early_stop(self.objective, callbacks, initial_epoch, epochs, steps, done)
-            if is_array(x) and self.likelihood.trainable and self.likelihood.untrained:
-                self._start_from(as_source(x))
+            advice.refuse_early_stop(
+                self.objective, callbacks, initial_epoch, epochs, self._updates(steps), done
+            )
+            self._before_training(x)
         with feed.reported():
             return super().fit(
                 fed,
@@ -208,8 +214,7 @@ class Trainer(keras.Model, abc.ABC):
         """`x` as a float tensor; checked where its values are known, which is outside a graph."""
         x = x.array() if isinstance(x, Source) else x
         if not tf.is_symbolic_tensor(x) and not isinstance(x, keras.KerasTensor):
-            x = np.asarray(x)
-            self.likelihood.check(x)
+            self.likelihood.check(np.asarray(x))
         return keras.ops.cast(x, self.likelihood.density_dtype)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
@@ -217,13 +222,25 @@ class Trainer(keras.Model, abc.ABC):
         find its shape, and fails where their parts differ in size.
         """
 
-    def _start_from(self, source: Source) -> None:
+    def _before_training(self, x: Any) -> None:
         """Starts an untrained likelihood from the data's moments, and warns of a collapse."""
-        mean, variance = (tf.cast(m, self.likelihood.density_dtype) for m in source.moments())
-        self.likelihood.start_from(mean, variance)
-        found = self.check(source)
-        if found.directions == 0 and len(source) > 1:
+        if not self.likelihood.untrained or not (is_array(x) or isinstance(x, tf.data.Dataset)):
+            return
+        if is_array(x) and self.likelihood.trainable:  # the moments of all data are known
+            moments = as_source(x).moments()
+            mean, variance = (tf.cast(m, self.likelihood.density_dtype) for m in moments)
+            self.likelihood.start_from(mean, variance)
+        try:
+            found = self.check(x)
+        except ValueError:
+            return  # a later batch of a dataset: it is refused, by its number, when it comes
+        if found.directions == 0 and found.num_examples > 1:
             warnings.warn(str(found), stacklevel=3)
+
+    def _updates(self, steps: int | None) -> int | None:
+        """How many updates of the weights so many steps are."""
+        accumulated = self.optimizer.gradient_accumulation_steps or 1
+        return None if steps is None else max(1, steps // accumulated)
 
     # What a step needs beside the equation
 

@@ -12,11 +12,10 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import advice
-from keras_vae.arguments import require_parts
+from keras_vae.arguments import positive_integer, require_parts, require_same
 from keras_vae.assumptions import Assumptions, state
-from keras_vae.data.source import as_source
 from keras_vae.divergences import is_exact, kl_divergence
-from keras_vae.feed import check_source
+from keras_vae.feed import as_sample, check_source
 from keras_vae.likelihoods import Likelihood
 from keras_vae.objectives import ELBO, Objective, Terms
 from keras_vae.posteriors import Posterior
@@ -99,12 +98,8 @@ class VAE(Trainer):
             likelihood=(likelihood, Likelihood),
             objective=(objective, Objective),
         )
-        if posterior.latent_size != prior.latent_size:
-            raise ValueError(
-                "q(z|x) and p(z) must be distributions of the same z. Expected: equal latent "
-                f"sizes. Received: posterior.latent_size={posterior.latent_size}, "
-                f"prior.latent_size={prior.latent_size}."
-            )
+        require_same("latent_size", posterior=posterior, prior=prior)
+        require_same("density_dtype", posterior=posterior, prior=prior, likelihood=likelihood)
         self.encoder = encoder
         self.decoder = decoder
         self.posterior = posterior
@@ -152,7 +147,7 @@ class VAE(Trainer):
         Returns:
             The scalar to minimise: the mean over the batch, plus the networks' own losses.
         """
-        q = self.encode(x, training)  # q(z|x): batch [B], event [D]
+        q = self._posterior(x, training)  # q(z|x): batch [B], event [D]
         p = self.prior.distribution()  # p(z): event [D]
         z = q.sample(self.objective.num_samples, seed=self._seed())  # z ~ q(z|x): [K, B, D]
         x_given_z = self.decode(z, training)  # p(x|z): batch [K, B], event E
@@ -171,8 +166,7 @@ class VAE(Trainer):
 
     def encode(self, x: np.ndarray | tf.Tensor, training: bool = False) -> tfd.Distribution:
         """q(z|x): batch `[B]`, event `[D]`, for x `[B, *E]`."""
-        x = self._batch(x)
-        return self.posterior.distribution(self.posterior(self.encoder(x, training=training)))
+        return self._posterior(self._batch(x), training)
 
     def decode(self, z: np.ndarray | tf.Tensor, training: bool = False) -> tfd.Distribution:
         """p(x|z): batch `[B]` or `[K, B]`, event `E`, for z `[B, D]` or `[K, B, D]`."""
@@ -223,8 +217,9 @@ class VAE(Trainer):
         self, x: np.ndarray | tf.Tensor, num_samples: int = 1, seed: int | None = None
     ) -> tf.Tensor:
         """`E_q[log p(x|z)] - KL(q(z|x) || p(z))` of each x, `[B]`, in nats, from K draws."""
+        positive_integer(num_samples, "num_samples", self, "the number of draws of z")
         x = self._batch(x)
-        q = self.posterior.distribution(self.posterior(self.encoder(x, training=False)))
+        q = self._posterior(x)
         z = q.sample(num_samples, seed=self._seed(seed))
         log_likelihood = self.decode(z).log_prob(x)  # [K, B]
         return tf.reduce_mean(log_likelihood, 0) - kl_divergence(q, self.prior.distribution(), z)
@@ -237,8 +232,7 @@ class VAE(Trainer):
 
     def assumptions(self) -> Assumptions:
         """The three distributions, the bound and what follows from them, as data and Markdown."""
-        features = self.encoder(tf.zeros((1, *self.likelihood.event_shape)))
-        q = self.posterior.distribution(self.posterior(features))
+        q = self._posterior(tf.zeros((1, *self.likelihood.event_shape)))
         return state(
             self.posterior,
             self.prior,
@@ -249,15 +243,16 @@ class VAE(Trainer):
         )
 
     def check(self, x: Any) -> advice.Advice:
-        """How many latent directions a linear model with this likelihood would keep."""
-        source = as_source(x)
+        """How many latent directions a linear model with this likelihood would keep.
+
+        Args:
+            x: `[N, *E]`, a source, or a `tf.data.Dataset`, of which the first batches are
+                read. Under a schedule beta is taken at its end.
+        """
+        source = as_sample(x)
         check_source(self.likelihood, source)
-        return advice.linear_directions(
-            source,
-            self.likelihood,
-            self.prior.latent_size,
-            float(self.objective.beta_at(self._step())),
-        )
+        beta = float(self.objective.beta_at(advice.END))
+        return advice.linear_directions(source, self.likelihood, self.prior.latent_size, beta)
 
     # Optimisation
 
@@ -291,6 +286,9 @@ class VAE(Trainer):
         )
         for tracker, value in zip(self.trackers, values, strict=True):
             tracker.update_state(value, sample_weight=sample_weight)
+
+    def _posterior(self, x: tf.Tensor, training: bool = False) -> tfd.Distribution:
+        return self.posterior.distribution(self.posterior(self.encoder(x, training=training)))
 
     def _seed(self, seed: int | None = None) -> tf.Tensor:
         return draw_seed(self.seed_generator, seed)

@@ -65,7 +65,7 @@ def test_a_part_of_another_kind_is_refused(argument):
 
 
 def test_latent_sizes_that_disagree_are_refused():
-    message = r"equal latent sizes.*posterior\.latent_size=3.*prior\.latent_size=2"
+    message = r"one latent_size.*posterior\.latent_size=3.*prior\.latent_size=2"
     with pytest.raises(ValueError, match=message):
         model(posterior=DiagonalNormal(3))
 
@@ -685,7 +685,7 @@ def test_a_learned_scale_settles_where_a_search_finds_it(latent_size, beta):
     assert found.threshold == pytest.approx(beta * variance, rel=1e-3)
 
 
-def test_advice_takes_beta_at_the_current_step():
+def test_advice_takes_beta_at_the_end_of_its_schedule_whatever_the_step():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([10], [0.0, 1.5])
     vae = model(
         likelihood=Normal((6,)),
@@ -693,7 +693,7 @@ def test_advice_takes_beta_at_the_current_step():
         prior=StandardNormal(6),
         objective=ELBO(beta=schedule),
     )
-    assert vae.check(gaussian_rows()).threshold == 0.0
+    assert vae.check(gaussian_rows()).threshold == 1.5
     vae.compile("sgd")
     vae.optimizer.iterations.assign(11)
     assert vae.check(gaussian_rows()).threshold == 1.5
@@ -757,3 +757,63 @@ def test_a_fit_that_keeps_nothing_warns_and_ends_without_information():
 def test_the_same_data_under_a_smaller_scale_is_encoded():
     vae, x = trained(Normal((6,), scale=0.1))
     assert kl_in_numpy(vae, x).mean() > 1.0
+
+
+def test_the_gradient_of_q_reaches_x():
+    vae = keras_vae.VAE(
+        keras_vae.networks.mlp([3]),
+        keras_vae.networks.mlp([3]),
+        DiagonalNormal(2),
+        StandardNormal(2),
+        Normal((4,)),
+    )
+    x = tf.ones((2, 4))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loc = vae.encode(x).mean()
+    assert np.abs(tape.gradient(loc, x)).max() > 0
+
+
+def test_parts_of_different_precision_are_refused():
+    with pytest.raises(ValueError, match=r"posterior\.density_dtype=float64"):
+        keras_vae.VAE(
+            keras_vae.networks.mlp([3]),
+            keras_vae.networks.mlp([3]),
+            DiagonalNormal(2, dtype="float64"),
+            StandardNormal(2),
+            Normal((4,)),
+        )
+
+
+def test_advice_takes_the_beta_that_a_schedule_ends_with():
+    rising = keras.optimizers.schedules.PolynomialDecay(0.0, 10, 1.0)
+    vae = keras_vae.VAE(
+        keras_vae.networks.mlp([3]),
+        keras_vae.networks.mlp([3]),
+        DiagonalNormal(2),
+        StandardNormal(2),
+        Normal((4,), scale=5.0),
+        keras_vae.objectives.ELBO(beta=rising),
+    )
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype("float32")
+    assert vae.check(x).threshold == pytest.approx(25.0)
+    vae.compile()
+    for data in (x, tf.data.Dataset.from_tensor_slices(x).batch(10)):
+        with pytest.warns(UserWarning, match="keep 0 of 2"):
+            vae.fit(data, verbose=0, epochs=1)
+        vae.likelihood.loc.bias.assign(np.zeros(4))
+
+
+def test_advice_for_a_scale_of_each_value_reads_the_correlations():
+    x = np.random.default_rng(0).normal(size=(4000, 4)) * [10.0, 5.0, 1.0, 0.1]
+    source = keras_vae.data.Source(x)
+    found = advice.linear_directions(source, Normal((4,), scale="per_value"), 2, beta=1.1)
+    assert found.directions == 0
+    assert found.eigenvalues.sum() == pytest.approx(4.0)
+
+
+def test_grey_bytes_in_a_normal_are_refused_with_the_remedy():
+    x = np.random.default_rng(0).integers(0, 256, (5, 4), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"holds bytes.*divisor=255.*astype"):
+        Normal((4,)).check(x)
+    Normal((4,)).check(x.astype("float32"))

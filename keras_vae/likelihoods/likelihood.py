@@ -62,7 +62,10 @@ class Likelihood(Head):
 
     @abc.abstractmethod
     def fixed_variance(self, variance: tf.Tensor) -> tf.Tensor | None:
-        """Var(x_i | z) of a decoder that ignores z, `E`, or None where the scale is learned.
+        """Var(x_i | z) of the best decoder that ignores z, `E`.
+
+        None where one learned scale is shared by all values, and so shrinks for all of them
+        with every direction of z that is kept.
 
         Args:
             variance: the data's variance, `E`.
@@ -89,6 +92,13 @@ class Likelihood(Head):
         if len(x) == 0:
             raise ValueError(f"`{argument}` holds no examples. Received: shape {list(x.shape)}.")
         x = x.astype(np.uint8) if x.dtype == bool else x
+        if x.dtype == np.uint8 and not self.support.discrete and x.max() > 1:
+            raise ValueError(
+                f"`{argument}` holds bytes, up to {x.max()}, where {type(self).__name__} takes "
+                f"{self.support.name}. If they are grey values, scale them to [0, 1]: x / 255, "
+                "or keras_vae.data.Source(x, divisor=255). If they are numbers as they are: "
+                'x.astype("float32").'
+            )
         outside = np.flatnonzero(~np.asarray(self.support.contains(x)))
         if outside.size:
             where = tuple(int(i) for i in np.unravel_index(outside[0], x.shape))

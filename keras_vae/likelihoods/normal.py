@@ -112,8 +112,10 @@ class Normal(Likelihood):
             self.raw_scale.assign(inverse_positive(tf.reduce_mean(parameters["scale"])))
 
     def fixed_variance(self, variance: tf.Tensor) -> tf.Tensor | None:
-        if isinstance(self.scale, str):
+        if self.scale == "shared":
             return None
+        if self.scale == "per_value":
+            return variance
         return tf.fill(self.event_shape, tf.constant(self.scale, variance.dtype) ** 2)
 
     def statement(self) -> Statement:

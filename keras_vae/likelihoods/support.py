@@ -21,11 +21,13 @@ class Support:
     Attributes:
         name: the set, as a reader would write it.
         contains: elementwise membership, for NumPy arrays and for tensors in a graph.
+        discrete: whether its values are integers, which bytes may stand for.
         remedy: from an array with a value outside to what its owner should do.
     """
 
     name: str
     contains: Callable[[Array], Array]
+    discrete: bool
     remedy: Callable[[np.ndarray], str]
 
 
@@ -51,5 +53,5 @@ def _binary_remedy(x: np.ndarray) -> str:
 
 
 # Operators alone, which are NumPy's and TensorFlow's alike; no comparison with NaN is true.
-REAL = Support("the real numbers", lambda x: abs(x) < math.inf, _finite_remedy)
-BINARY = Support("{0, 1}", lambda x: (x == 0) | (x == 1), _binary_remedy)
+REAL = Support("the real numbers", lambda x: abs(x) < math.inf, False, _finite_remedy)
+BINARY = Support("{0, 1}", lambda x: (x == 0) | (x == 1), True, _binary_remedy)
