@@ -274,6 +274,20 @@ class Trainer(keras.Model, abc.ABC):
         dtype = self.likelihood.density_dtype
         return sum((tf.cast(loss, dtype) for loss in self.losses), tf.zeros((), dtype))
 
+    # Saving
+
+    def save_own_variables(self, store: dict) -> None:
+        """Saves the state of every seed generator, which Keras does not: resuming is exact."""
+        for index, variable in enumerate(self._seed_states()):
+            store[f"seed_generator_{index}"] = variable.numpy()
+
+    def load_own_variables(self, store: dict) -> None:
+        for index, variable in enumerate(self._seed_states()):
+            variable.assign(store[f"seed_generator_{index}"])
+
+    def _seed_states(self) -> list[keras.Variable]:
+        return [v for v in self.variables if v.name == "seed_generator_state"]
+
 
 class _NewOrder(keras.callbacks.Callback):
     """Gives each epoch a seed of its own, from the generator that is saved with the model."""

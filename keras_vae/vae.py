@@ -298,18 +298,6 @@ class VAE(Trainer):
 
     # Saving
 
-    def save_own_variables(self, store: dict) -> None:
-        """Saves the state of every seed generator, which Keras does not: resuming is exact."""
-        for index, variable in enumerate(self._seed_states()):
-            store[f"seed_generator_{index}"] = variable.numpy()
-
-    def load_own_variables(self, store: dict) -> None:
-        for index, variable in enumerate(self._seed_states()):
-            variable.assign(store[f"seed_generator_{index}"])
-
-    def _seed_states(self) -> list[keras.Variable]:
-        return [v for v in self.variables if v.name == "seed_generator_state"]
-
     def get_config(self) -> dict:
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
         policy = keras.dtype_policies.serialize(self.dtype_policy)

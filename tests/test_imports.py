@@ -23,7 +23,7 @@ LAYERS = [
     ["vae"],
     ["evaluation", "plots"],
     ["keras_vae"],  # the names that users see, and the version
-    ["recipe", "export"],
+    ["recipe", "options", "export"],
     ["runs"],
     ["cli"],
 ]

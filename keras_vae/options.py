@@ -1,0 +1,53 @@
+"""What an option of the command line may be, beyond Click's own types."""
+
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from keras_vae.data.sets import READERS
+
+
+class Scale(click.ParamType):
+    """A positive number, or one of the words for a learned scale."""
+
+    name = "number|shared|per_value"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
+        """The number or the word."""
+        if value in ("shared", "per_value") or isinstance(value, float):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            return self.fail(f"{value!r} is neither a number nor shared nor per_value.", param, ctx)
+
+
+class Data(click.ParamType):
+    """The name of a data set, or a path."""
+
+    name = "name|path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Any text: what it is shows when it is loaded."""
+        return str(value)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """The named data sets."""
+        return [CompletionItem(name) for name in READERS if name.startswith(incomplete)]
+
+
+class Units(click.ParamType):
+    """Layer widths, separated by commas."""
+
+    name = "widths"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """The widths, each at least 1."""
+        try:
+            widths = value if isinstance(value, tuple) else tuple(map(int, value.split(",")))
+        except ValueError:
+            widths = ()
+        if not widths or min(widths) < 1:
+            self.fail(f"{value!r} is no list of layer widths such as 400 or 200,200.", param, ctx)
+        return widths
