@@ -34,7 +34,6 @@ class Advice:
     Attributes:
         directions: how many, at most D.
         latent_size: D.
-        num_examples: how many rows were looked at.
         threshold: what an eigenvalue must exceed.
         eigenvalues: of the covariance of x, in units of the threshold's, largest first.
         explanation: the comparison in words.
@@ -42,7 +41,6 @@ class Advice:
 
     directions: int
     latent_size: int
-    num_examples: int
     threshold: float
     eigenvalues: np.ndarray
     explanation: str
@@ -65,6 +63,8 @@ def linear_directions(
         latent_size: D.
         beta: the weight of the KL.
     """
+    if len(source) < 2:
+        raise ValueError("A covariance needs at least 2 examples. Received: 1. Pass more of x.")
     rows = source.values[every(len(source), MAX_ROWS)]
     x = rows.reshape(len(rows), -1).astype("float64") / source.divisor
     # Bits that are drawn from grey values vary by m(1 - m) more, each on its own.
@@ -72,7 +72,7 @@ def linear_directions(
     variance = (x.var(axis=0) + drawn).reshape(likelihood.event_shape)
     noise = likelihood.fixed_variance(tf.constant(variance))
     if noise is None:
-        return _learned_scale(_eigenvalues(x, drawn), len(x), latent_size, beta)
+        return _learned_scale(_eigenvalues(x, drawn), latent_size, beta)
     return _fixed_variance(x, drawn, noise.numpy().reshape(-1), latent_size, beta)
 
 
@@ -115,12 +115,10 @@ def _fixed_variance(
             " Training will probably end with q(z|x) = p(z): lower the likelihood's scale "
             '(or learn it, scale="shared"), or lower beta.'
         )
-    return Advice(directions, latent_size, len(x), threshold, eigenvalues, explanation)
+    return Advice(directions, latent_size, threshold, eigenvalues, explanation)
 
 
-def _learned_scale(
-    eigenvalues: np.ndarray, num_examples: int, latent_size: int, beta: float
-) -> Advice:
+def _learned_scale(eigenvalues: np.ndarray, latent_size: int, beta: float) -> Advice:
     """With q directions kept, the best scale has `sigma^2 = R / (d - beta q)`, R what is left."""
     values = len(eigenvalues)
     directions, threshold = 0, beta * eigenvalues.mean()
@@ -136,7 +134,7 @@ def _learned_scale(
         f"{directions} eigenvalues of the data's covariance exceed it; the largest is "
         f"{eigenvalues[0]:.4g}."
     )
-    return Advice(directions, latent_size, num_examples, float(threshold), eigenvalues, explanation)
+    return Advice(directions, latent_size, float(threshold), eigenvalues, explanation)
 
 
 def refuse_early_stop(

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import Any
 
 
 def positive_integer(value: object, argument: str, owner: object, meaning: str) -> int:
@@ -16,6 +17,21 @@ def positive_integer(value: object, argument: str, owner: object, meaning: str) 
             f"Received: {argument}={value!r}."
         )
     return int(value)
+
+
+def positive_integers(values: object, argument: str, owner: str) -> list[int]:
+    """`values` as a list, if it is a sequence of positive integers.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what was received.
+    """
+    items: list[Any] = list(values) if isinstance(values, list | tuple) else [None]
+    if not all(isinstance(item, numbers.Integral) and int(item) > 0 for item in items):
+        raise ValueError(
+            f"`{argument}` of {owner} has a positive integer for each layer. Expected: a list "
+            f"such as [400] or [32, 64]. Received: {values!r}."
+        )
+    return [int(item) for item in items]
 
 
 def is_real(value: object) -> bool:

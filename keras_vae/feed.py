@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.data.pipeline import EpochSeed, batches, weighted
+from keras_vae.data.sets import DataSet
 from keras_vae.data.source import Source, as_source
 from keras_vae.likelihoods import Likelihood
 
@@ -56,6 +57,12 @@ class Feed:
             return x  # its batches lie on the replicas, out of reach of a check
         if isinstance(x, tuple):
             refuse_target(x[1:], argument)
+        if x is None or isinstance(x, DataSet | dict | str):
+            raise ValueError(
+                f"`{argument}` is not data. Expected: an array, a source such as "
+                "keras_vae.data.load(...).train, a tf.data.Dataset, a PyDataset or a generator. "
+                f"Received: {type(x).__name__}."
+            )
         source = as_source(x)
         check_source(self.likelihood, source, argument)
         weights = None if sample_weight is None else as_weights(sample_weight, len(source))

@@ -233,8 +233,8 @@ class Trainer(keras.Model, abc.ABC):
         try:
             found = self.check(x)
         except ValueError:
-            return  # a later batch of a dataset: it is refused, by its number, when it comes
-        if found.directions == 0 and found.num_examples > 1:
+            return  # one example; or a later batch of a dataset, refused by its number in time
+        if found.directions == 0:
             warnings.warn(str(found), stacklevel=3)
 
     def _updates(self, steps: int | None) -> int | None:

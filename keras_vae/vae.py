@@ -115,16 +115,19 @@ class VAE(Trainer):
 
     def build(self, x_shape: tuple[int | None, ...]) -> None:
         """Makes every weight now: `fit` runs the custom step alone and would never do it."""
-        try:
-            self.prior.build(None)
-            self.posterior(self.encoder(keras.KerasTensor(x_shape)))
-            self.likelihood(self.decoder(keras.KerasTensor((None, self.prior.latent_size))))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"The networks do not fit the distributions. Expected: an encoder of x "
-                f"{list(x_shape)} and a decoder of z [None, {self.prior.latent_size}]. "
-                f"Received: {error}"
-            ) from error
+        self.prior.build(None)
+        z_shape = (None, self.prior.latent_size)
+        for argument, network, head, shape in (
+            ("encoder", self.encoder, self.posterior, x_shape),
+            ("decoder", self.decoder, self.likelihood, z_shape),
+        ):
+            try:
+                head(network(keras.KerasTensor(shape)))
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f"`{argument}` does not fit the distributions. Expected: a network of "
+                    f"{list(shape)}. Received: {error}"
+                ) from error
         self.built = True
 
     # The equation
@@ -209,8 +212,9 @@ class VAE(Trainer):
         self, num_samples: int = 1, draw: bool = False, seed: int | None = None
     ) -> tf.Tensor:
         """z from the prior, then the mean of p(x|z) or, with `draw`, a draw of x: `[n, *E]`."""
+        count = positive_integer(num_samples, "num_samples", self, "the number of draws")
         z_seed, x_seed = split_seed(self._seed(seed))
-        x_given_z = self.decode(self.prior.distribution().sample(num_samples, seed=z_seed))
+        x_given_z = self.decode(self.prior.distribution().sample(count, seed=z_seed))
         return x_given_z.sample(seed=x_seed) if draw else x_given_z.mean()
 
     def elbo(

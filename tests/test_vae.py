@@ -90,7 +90,9 @@ UNFIT = {
 
 @pytest.mark.parametrize("unfit", UNFIT)
 def test_networks_that_do_not_fit_are_refused(unfit):
-    message = r"(?s)networks do not fit.*encoder of x \[None, 4, 4, 1\].*decoder of z \[None, 2\]"
+    (argument,) = UNFIT[unfit]
+    shape = {"encoder": r"\[None, 4, 4, 1\]", "decoder": r"\[None, 2\]"}[argument]
+    message = rf"(?s)`{argument}` does not fit.*a network of {shape}.*Received: "
     with pytest.raises(ValueError, match=message):
         model(**UNFIT[unfit])
 
@@ -716,11 +718,6 @@ def test_advice_refuses_a_bad_value_wherever_it_is():
         advise(x, Normal((6,)))
 
 
-def test_advice_on_one_example_is_that_nothing_varies():
-    assert advise(np.ones((1, 7)), Bernoulli((7,))).directions == 0
-    assert advise(np.ones((1, 6)), Normal((6,))).directions == 0
-
-
 def test_advice_on_part_of_the_values_is_advice_on_all(monkeypatch):
     # One factor in all 60 values: an eigenvalue of 60 * 0.1, above sigma^2 = 1 in all of
     # them together, below it in any tenth of them.
@@ -817,3 +814,28 @@ def test_grey_bytes_in_a_normal_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match=r"holds bytes.*divisor=255.*astype"):
         Normal((4,)).check(x)
     Normal((4,)).check(x.astype("float32"))
+
+
+@pytest.mark.parametrize("build", [mlp, conv])
+@pytest.mark.parametrize("widths", [128, "128", [0], [-1], [1.5]])
+def test_widths_that_are_no_list_of_positive_integers_are_refused(build, widths):
+    with pytest.raises(ValueError, match=rf"of {build.__name__} has a positive integer"):
+        build(widths)
+
+
+@pytest.mark.parametrize("count", [0, -1, "a", 1.5])
+def test_a_number_of_draws_is_a_positive_integer(count):
+    for draw in (model().sample, lambda n: model().elbo(np.zeros((1, *E)), n)):
+        with pytest.raises(ValueError, match=r"`num_samples`.*a positive integer"):
+            draw(count)
+
+
+def test_what_is_no_data_is_named():
+    for given in (keras_vae.data.load("digits"), None, {"x": 1}, "digits"):
+        with pytest.raises(ValueError, match=rf"Received: {type(given).__name__}"):
+            model().fit(given)
+
+
+def test_advice_from_one_example_is_refused():
+    with pytest.raises(ValueError, match="at least 2 examples"):
+        model().check(np.zeros((1, *E)))

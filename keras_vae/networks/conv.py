@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_vae.arguments import positive_integers
+
 
 def conv(
     filters: Sequence[int],
@@ -23,8 +25,12 @@ def conv(
     Returns:
         A Keras model, `[B, H, W, C]` -> `[B, h, w, filters[-1]]`, built when first called.
 
+    Raises:
+        ValueError: if `filters` is not a list of positive integers.
+
     Example: `keras_vae.networks.conv([32, 64])`
     """
+    filters = positive_integers(filters, "filters", "conv")
     return keras.Sequential(
         [
             keras.layers.Conv2D(
@@ -69,6 +75,7 @@ def conv_transpose(
             f"`shape` of conv_transpose is an image's (H, W, C). Received: {tuple(shape)}. "
             "For other data use keras_vae.networks.mlp."
         )
+    filters = positive_integers(filters, "filters", "conv_transpose")
     if not filters:
         raise ValueError("`filters` of conv_transpose needs at least one layer. Received: [].")
     height, width = shape[:2]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_vae.arguments import positive_integers
+
 
 def mlp(
     units: Sequence[int], activation: str = "relu", name: str | None = None
@@ -21,8 +23,12 @@ def mlp(
     Returns:
         A Keras model, `[B, ...]` -> `[B, units[-1]]`, built when first called.
 
+    Raises:
+        ValueError: if `units` is not a list of positive integers.
+
     Example: `keras_vae.networks.mlp([400])`
     """
+    units = positive_integers(units, "units", "mlp")
     layers: list[keras.layers.Layer] = [keras.layers.Flatten()]
     layers += [keras.layers.Dense(width, activation=activation) for width in units]
     return keras.Sequential(layers, name=name)
