@@ -76,6 +76,8 @@ def load(
         raise ValueError(
             f"`binarisation` is one of {', '.join(BINARISATIONS)}. Received: {binarisation!r}."
         )
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise ValueError(f"`data_dir` is no folder. Received: {str(data_dir)!r}.")
     data_dir = data_dir or os.environ.get("KERAS_VAE_DATA")
     raw = _reader(name)(Path(data_dir) if data_dir else None, seed)
     binarisation = binarisation or raw.binarisation

@@ -62,6 +62,16 @@ class Source:
         size = self.values.size
         return not size or bool(self.values.min() >= 0 and self.values.max() <= self.divisor)
 
+    def __repr__(self) -> str:
+        bits = ", bits drawn at each visit" if self.dynamic else ""
+        shape = f"{len(self)} x {list(self.event_shape)}"
+        return f"Source({shape} {self.values.dtype}, divisor {self.divisor:g}{bits})"
+
+    def __getitem__(self, rows: slice) -> "Source":
+        """The source of some of the rows: `source[:10]`."""
+        labels = None if self.labels is None else self.labels[rows]
+        return dataclasses.replace(self, values=self.values[rows], labels=labels)
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -267,3 +267,17 @@ def test_images_of_more_than_eight_bits_are_refused(tmp_path):
     Image.fromarray(np.array([[100, 30_000]], np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits"):
         load(tmp_path)
+
+
+def test_a_folder_of_data_that_does_not_exist_is_named_before_any_download(tmp_path):
+    with pytest.raises(ValueError, match=r"`data_dir` is no folder.*nowhere"):
+        load("mnist", data_dir=tmp_path / "nowhere")
+
+
+def test_a_source_can_be_sliced_and_is_shown_in_a_line():
+    test = load("digits").test
+    assert np.array_equal(test[3:7].values, test.values[3:7])
+    assert np.array_equal(test[3:7].labels, test.labels[3:7])
+    assert test[3:7].divisor == test.divisor
+    assert repr(test) == "Source(359 x [8, 8, 1] uint8, divisor 16)"
+    assert len(repr(load("digits"))) < 600
