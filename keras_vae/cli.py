@@ -43,7 +43,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Moves on by an epoch."""
         logs, epochs = logs or {}, self.params["epochs"]
-        line = f"elbo {logs['elbo']:.2f}, held out {logs['val_elbo']:.2f}, KL {logs['kl']:.2f}"
+        line = f"elbo {logs['elbo']:.2f}, validation {logs['val_elbo']:.2f}, KL {logs['kl']:.2f}"
         if self.bar is not None:
             self.bar.update(1, line)
         elif (epoch + 1) % max(1, epochs // 10) == 0 or epoch + 1 == epochs:
@@ -65,7 +65,7 @@ def cli() -> None:
     """
 
 
-@cli.command("train")
+@cli.command("train", short_help="Train a model, write a run folder.")
 @click.option(
     "--data",
     type=Data(),
@@ -78,8 +78,14 @@ def cli() -> None:
     "--data-seed", type=click.IntRange(min=0), default=0, help="Of splits and held-out bits."
 )
 @click.option("--network", type=click.Choice(NETWORKS), default="mlp", help="Encoder and decoder.")
-@click.option("--units", type=Units(), help="Widths of their layers, e.g. 400 or 200,200.")
-@click.option("--latent-size", type=POSITIVE, help="D, the dimensions of z.")
+@click.option(
+    "--units",
+    type=Units(),
+    help="Widths of their layers, e.g. 200,200 [default: 128, conv 32,64; 400 for large data].",
+)
+@click.option(
+    "--latent-size", type=POSITIVE, help="D, the dimensions of z [default: 8, 20 for large data]."
+)
 @click.option(
     "--posterior", type=click.Choice(list(POSTERIORS)), default="diagonal-normal", help="q(z|x)."
 )
@@ -90,15 +96,29 @@ def cli() -> None:
     help="p(x|z) [default: what suits the data].",
 )
 @click.option(
-    "--scale", type=Scale(), help="Of a normal likelihood: a number, shared or per_value."
+    "--scale",
+    type=Scale(),
+    help="Of a normal likelihood: a number, shared or per_value [default: shared].",
 )
 @click.option("--objective", type=click.Choice(list(OBJECTIVES)), default="elbo", help="The bound.")
-@click.option("--beta", type=click.FloatRange(min=0), help="Weight of the KL.")
-@click.option("--warm-up", type=click.IntRange(min=0), help="Epochs in which beta rises from 0.")
-@click.option("--num-samples", type=POSITIVE, help="K, draws of z for each x.")
-@click.option("--free-bits", type=click.FloatRange(min=0), help="Nats of KL that cost nothing.")
-@click.option("--epochs", type=POSITIVE, help="Passes over the training data.")
-@click.option("--batch-size", type=POSITIVE, help="Examples in a step.")
+@click.option("--beta", type=click.FloatRange(min=0), help="Weight of the KL [default: 1].")
+@click.option(
+    "--warm-up", type=click.IntRange(min=0), help="Epochs in which beta rises from 0 [default: 0]."
+)
+@click.option(
+    "--num-samples", type=POSITIVE, help="K, draws of z for each x [default: the bound's]."
+)
+@click.option(
+    "--free-bits", type=click.FloatRange(min=0), help="Nats of KL that cost nothing [default: 0]."
+)
+@click.option(
+    "--epochs",
+    type=POSITIVE,
+    help="Passes over the training data [default: 100, 50 for large data].",
+)
+@click.option(
+    "--batch-size", type=POSITIVE, help="Examples in a step [default: 64, 128 for large data]."
+)
 @click.option(
     "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, help="Of Adam."
 )
@@ -186,16 +206,16 @@ def _report(run: Run, metrics: dict[str, Any]) -> None:
     test = metrics["test"]
     bound, baseline = (evaluation.Estimate(**test[k]) for k in ("elbo", "independent_baseline"))
     click.echo(f"Data:            {Protocol(**metrics['protocol'])}")
-    click.echo(f"Held-out bound:  {bound}")
+    click.echo(f"Bound (test):    {bound}")
     click.echo(f"No latent:       {baseline}   (independent values)")
     click.echo(f"Margin:          {test['margin']:.3f} nats per example")
     click.echo(f"Pictures:        {run.folder}/*.png")
 
 
-@cli.command("evaluate")
+@cli.command("evaluate", short_help="Print a run's held-out bound.")
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("--split", type=click.Choice(SPLITS), default="test", help="Which part of the data.")
-@click.option("--num-samples", type=POSITIVE, default=100, help="Draws of z for each x.")
+@click.option("--num-samples", type=POSITIVE, default=10, help="Draws of z for each x.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the draws.")
 def evaluate_command(run: Path, split: str, num_samples: int, seed: int) -> None:
     """Print the bound of a trained RUN on held-out data, with its standard error."""
@@ -207,7 +227,7 @@ def evaluate_command(run: Path, split: str, num_samples: int, seed: int) -> None
     click.echo(f"No latent:       {baseline}   (independent values)")
 
 
-@cli.command("reconstruct")
+@cli.command("reconstruct", short_help="Draw x beside p(x|z).")
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("--count", type=POSITIVE, default=10, help="How many held-out examples.")
 @click.option(
@@ -222,7 +242,7 @@ def reconstruct_command(run: Path, count: int, to: Path | None, seed: int) -> No
     click.echo(f"Picture:         {to}")
 
 
-@cli.command("sample")
+@cli.command("sample", short_help="Draw from the prior.")
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("--count", type=POSITIVE, default=36, help="How many.")
 @click.option("--to", type=click.Path(path_type=Path), help="Picture [default: RUN/sample.png].")
@@ -235,18 +255,19 @@ def sample_command(run: Path, count: int, to: Path | None, seed: int) -> None:
     click.echo(f"Picture:         {to}")
 
 
-@cli.command("explain")
+@cli.command("explain", short_help="Print a model's assumptions.")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 def explain_command(model: Path) -> None:
     """Print what a saved MODEL (a run folder or a .keras file) assumes."""
     click.echo(_model(model).assumptions().as_markdown())
 
 
-@cli.command("completion")
+@cli.command("completion", short_help="Print a script for TAB.")
 def completion_command() -> None:
     """Print a script that completes commands, options and choices.
 
-    For bash: eval "$(keras-vae completion)". For zsh, first: autoload -U bashcompinit;
+    Once, for bash: keras-vae completion > ~/.keras-vae-completion, and in ~/.bashrc:
+    source ~/.keras-vae-completion. In ~/.zshrc, before that: autoload -U bashcompinit;
     bashcompinit.
     """
     click.echo(bash_completion(cli, "keras-vae"))

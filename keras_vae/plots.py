@@ -37,6 +37,7 @@ def reconstructions(x: np.ndarray, mean: np.ndarray, draw: np.ndarray) -> Figure
     """Each x above the mean of p(x|z) above a draw from p(x|z), `[N, *E]` each."""
     rows = {"x": x, "mean of p(x|z)": mean, "draw from p(x|z)": draw}
     figure = Figure(figsize=(0.9 * len(x) + 1.6, 3.2), layout="constrained")
+    figure.suptitle("held-out x, p(x|z) at the mean of q(z|x), and a draw of x at a draw of z")
     low, high = _range(x)
     for line, (title, images) in zip(
         figure.subplots(3, len(x), squeeze=False), rows.items(), strict=True
@@ -107,7 +108,7 @@ def kl_bars(kl: np.ndarray) -> Figure:
     axes.bar(range(len(kl)), kl[order], color=TRAINING)
     axes.set_xticks(range(len(kl)), [str(d) for d in order], fontsize=8)
     axes.set(
-        title=f"KL(q(z_d|x) || p(z_d)), in all {kl.sum():.2f} nats",
+        title=f"KL(q(z_d|x) || p(z_d)), sorted; at 0 a dimension is unused. Sum {kl.sum():.2f} nats",
         xlabel="latent dimension d",
         ylabel="nats per example",
     )

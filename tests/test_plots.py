@@ -69,4 +69,4 @@ def test_kl_bars_are_sorted_and_named():
     (axes,) = plots.kl_bars(np.array([0.1, 2.0, 1.0])).axes
     assert [bar.get_height() for bar in axes.patches] == [2.0, 1.0, 0.1]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "0"]
-    assert "3.10 nats" in axes.get_title()
+    assert "Sum 3.10 nats" in axes.get_title()
