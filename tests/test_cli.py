@@ -127,8 +127,8 @@ def test_pictures_are_the_same_for_the_same_seed(shell, trained, tmp_path, comma
             {"scale": "per_value", "objective": "IWAE"},
         ),
         (
-            ["--binarisation", "dynamic", "--beta", "4", "--warm-up", "1", "--free-bits", "1"],
-            {"likelihood": "Bernoulli", "beta": 4.0},
+            ["--binarisation", "dynamic", "--beta", "2", "--warm-up", "1", "--free-bits", "1"],
+            {"likelihood": "Bernoulli", "beta": 2.0},
         ),
         (["--network", "conv", "--units", "4,8"], {"layer": "Conv2DTranspose"}),
     ],
