@@ -141,9 +141,8 @@ def state(
         squared_error=_squared_error(likelihood, beta) if isinstance(likelihood, Normal) else None,
         decode_returns=(
             f"The distribution p(x|z), a {type(likelihood).__name__} whose parameters the decoder "
-            "computes. `.mean()` is the expected x, what squared error is measured from; "
-            "`.sample()` is a draw, the mean with the noise of p(x|z) added. They are never the "
-            "same picture."
+            "computes. `.mean()` is the expected x; `.sample()` is a draw of x, with the noise of "
+            "p(x|z) in it. The two are different pictures, and are never mixed."
         ),
     )
 
