@@ -232,11 +232,6 @@ def split(x: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
             f"between 0 and 1. Received: {fraction} of {len(source)} examples."
         )
     weights = None if sample_weight is None else as_weights(sample_weight, len(source))
-    parts = [
-        (
-            Source(source.values[rows], source.divisor, source.dynamic),
-            None if weights is None else weights[rows],
-        )
-        for rows in (slice(None, first), slice(first, None))
-    ]
-    return parts[0], (parts[1][0], None, parts[1][1])
+    if weights is None:
+        return (source[:first], None), (source[first:],)
+    return (source[:first], weights[:first]), (source[first:], None, weights[first:])

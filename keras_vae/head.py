@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.networks.projection import Projection
+from keras_vae.networks.projection import Projection, density_dtype
 from keras_vae.statement import Statement
 
 
@@ -36,7 +36,7 @@ class Head(keras.layers.Layer, abc.ABC):
     @property
     def density_dtype(self) -> str:
         """The precision of parameters and densities: float32 at least, whatever the network's."""
-        return keras.backend.result_type(self.variable_dtype, "float32")
+        return density_dtype(self)
 
     def projection(
         self, name: str, shape: tuple[int, ...], features_shape: tuple[int | None, ...]

@@ -282,12 +282,7 @@ class VAE(Trainer):
 
     def _track(self, loss: tf.Tensor, terms: Terms, sample_weight: tf.Tensor | None) -> None:
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
-        values = (
-            loss,
-            log_likelihood - terms.kl,
-            log_likelihood,
-            terms.kl,
-        )
+        values = (loss, log_likelihood - terms.kl, log_likelihood, terms.kl)
         for tracker, value in zip(self.trackers, values, strict=True):
             tracker.update_state(value, sample_weight=sample_weight)
 

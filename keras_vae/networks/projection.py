@@ -25,6 +25,11 @@ def inverse_positive(scale: tf.Tensor) -> tf.Tensor:
     return above_floor + tf.math.log(-tf.math.expm1(-above_floor))
 
 
+def density_dtype(layer: keras.layers.Layer) -> str:
+    """The precision of a layer's parameters and densities: float32 at least, whatever it computes in."""
+    return keras.backend.result_type(layer.variable_dtype, "float32")
+
+
 @keras.saving.register_keras_serializable(package="keras_vae")
 class Projection(keras.layers.Layer):
     """An affine map from features of any shape to a tensor of `shape` per example.
@@ -51,7 +56,7 @@ class Projection(keras.layers.Layer):
     ) -> None:
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.shape = tuple(shape)
-        self.result_dtype = keras.backend.result_type(self.variable_dtype, "float32")
+        self.result_dtype = density_dtype(self)
 
     def build(self, features_shape: tuple[int | None, ...]) -> None:
         features = tuple(axis for axis in features_shape[1:] if axis is not None)

@@ -6,6 +6,7 @@ import keras
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
+from keras_vae.networks.projection import density_dtype
 from keras_vae.statement import Statement
 
 
@@ -42,7 +43,7 @@ class Prior(keras.layers.Layer, abc.ABC):
     @property
     def density_dtype(self) -> str:
         """The precision of z and its density: float32 at least, whatever the networks'."""
-        return keras.backend.result_type(self.variable_dtype, "float32")
+        return density_dtype(self)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "latent_size": self.latent_size}
