@@ -70,7 +70,15 @@ def linear_directions(
     # Bits that are drawn from grey values vary by m(1 - m) more, each on its own.
     drawn = (x * (1 - x)).mean(axis=0) if source.dynamic else np.zeros(x.shape[1])
     variance = (x.var(axis=0) + drawn).reshape(likelihood.event_shape)
-    noise = likelihood.fixed_variance(tf.constant(variance))
+    mean = x.mean(axis=0).reshape(likelihood.event_shape)
+    try:
+        noise = likelihood.noise_variance(tf.constant(mean), tf.constant(variance))
+    except NotImplementedError as error:
+        raise ValueError(
+            f"There is no linear theory for {type(likelihood).__name__}. Expected: a likelihood "
+            "of an exponential family, such as Normal, Bernoulli or Poisson. Train, and look at "
+            "the KL instead."
+        ) from error
     if noise is None:
         return _learned_scale(_eigenvalues(x, drawn), latent_size, beta)
     return _fixed_variance(x, drawn, noise.numpy().reshape(-1), latent_size, beta)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from keras_vae import VAE, likelihoods, networks, objectives, posteriors, priors
 
@@ -77,10 +77,21 @@ def features(batch: int = 3, shape: tuple[int, ...] = (5,)) -> np.ndarray:
     return np.random.default_rng(2).normal(size=(batch, *shape)).astype("float32")
 
 
+# From standard normal values to values in a support, by the support's name.
+INTO_SUPPORT: dict[str, Callable] = {
+    "the real numbers": lambda x: x,
+    "{0, 1}": lambda x: x > 0,
+    "(0, 1)": lambda x: 1 / (1 + np.exp(-x)),
+    "[0, 1]": lambda x: np.clip(x / 2 + 0.5, 0, 1),
+    "{0, 1, 2, ...}": lambda x: np.floor(np.exp(x + 0.5)),
+    "{0, 1, ..., 255}": lambda x: np.clip(np.round(128 + 60 * x), 0, 255),
+}
+
+
 def data_for(likelihood: likelihoods.Likelihood, n: int, seed: int = 3) -> np.ndarray:
     """`n` random examples in the support of a likelihood, `[n, *E]`."""
     x = np.random.default_rng(seed).normal(size=(n, *likelihood.event_shape))
-    return (x > 0 if likelihood.support.name == "{0, 1}" else x).astype("float32")
+    return INTO_SUPPORT[likelihood.support.name](x).astype("float32")
 
 
 def make_vae(
@@ -108,13 +119,16 @@ def normal_covariance(parameters: Mapping) -> np.ndarray:
     return parameters["scale_tril"] @ np.swapaxes(parameters["scale_tril"], -1, -2)
 
 
-def density(parameters: Mapping, x: np.ndarray) -> np.ndarray:
+# log p(x_i|z) of single values by SciPy, from the parameters in double precision, by family.
+DENSITIES: dict[str, Callable] = {
+    "Bernoulli": lambda p, x: stats.bernoulli.logpmf(x.astype(int), special.expit(p["logits"])),
+    "Normal": lambda p, x: stats.norm.logpdf(x, p["loc"], p["scale"]),
+}
+
+
+def density(head: likelihoods.Likelihood, parameters: Mapping, x: np.ndarray) -> np.ndarray:
     """log p(x|z) by SciPy from a likelihood's parameters, `[B, *E]` -> `[B]`."""
-    parameters = numpy(parameters)
-    if "logits" in parameters:
-        values = stats.bernoulli.logpmf(x.astype(int), 1 / (1 + np.exp(-parameters["logits"])))
-    else:
-        values = stats.norm.logpdf(x.astype("float64"), parameters["loc"], parameters["scale"])
+    values = DENSITIES[type(head).__name__](numpy(parameters), x.astype("float64"))
     return values.reshape(*values.shape[:1], -1).sum(-1)
 
 

@@ -11,10 +11,10 @@ PACKAGE = ROOT / "keras_vae"
 
 # A module imports from the layers before its own, and within its own layer.
 LAYERS = [
-    ["randomness", "arguments", "completion"],
+    ["randomness", "arguments", "completion", "support", "latents"],
     ["data"],
     ["networks"],
-    ["statement", "head"],
+    ["statement", "distributions", "head"],
     ["posteriors", "priors", "likelihoods"],
     ["divergences"],
     ["objectives"],

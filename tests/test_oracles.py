@@ -65,10 +65,10 @@ def linear_vae(linear, posterior, objective=None, scale="shared"):
         seed=0,
     )
     vae.compile()
-    vae.likelihood.loc.kernel.assign(linear.w.T)
-    vae.likelihood.loc.bias.assign(linear.b)
+    vae.likelihood.projections["loc"].kernel.assign(linear.w.T)
+    vae.likelihood.projections["loc"].bias.assign(linear.b)
     if scale == "shared":
-        vae.likelihood.raw_scale.assign(inverse_positive(np.float64(linear.sigma)))
+        vae.likelihood.learned["scale"].assign(inverse_positive(np.full((1,), linear.sigma)))
     random = np.random.default_rng(2)
     for weight in vae.posterior.weights:
         weight.assign(0.3 * random.normal(size=weight.shape))
@@ -77,8 +77,8 @@ def linear_vae(linear, posterior, objective=None, scale="shared"):
 
 def set_exact_posterior(vae, linear):
     """q(z|x) = p(z|x), which a full covariance contains."""
-    vae.posterior.loc.kernel.assign(linear.w @ linear.posterior_covariance / linear.sigma**2)
-    vae.posterior.loc.bias.assign(linear.posterior_mean(np.zeros(VALUES)))
+    vae.posterior.projections["loc"].kernel.assign(linear.w @ linear.posterior_covariance / linear.sigma**2)
+    vae.posterior.projections["loc"].bias.assign(linear.posterior_mean(np.zeros(VALUES)))
     tril = np.linalg.cholesky(linear.posterior_covariance)
     raw = np.where(np.eye(D) == 1, np.log(np.expm1(np.maximum(tril - 1e-6, 1e-6))), tril)
     vae.posterior.scale_tril.kernel.assign(np.zeros(vae.posterior.scale_tril.kernel.shape))
@@ -194,11 +194,11 @@ def test_a_diagonal_posterior_closes_the_gap_only_if_the_columns_of_w_are_orthog
     for w, closes in ((orthogonal, True), (linear.w, False)):
         model = Linear(w, linear.b, linear.sigma)
         vae = linear_vae(model, DiagonalSigmaPointPosterior(D), SIGMA_POINTS)
-        vae.posterior.loc.kernel.assign(w @ model.posterior_covariance / model.sigma**2)
-        vae.posterior.loc.bias.assign(model.posterior_mean(np.zeros(VALUES)))
+        vae.posterior.projections["loc"].kernel.assign(w @ model.posterior_covariance / model.sigma**2)
+        vae.posterior.projections["loc"].bias.assign(model.posterior_mean(np.zeros(VALUES)))
         best = 1 / np.sqrt(np.diagonal(np.linalg.inv(model.posterior_covariance)))
-        vae.posterior.scale_diag.kernel.assign(np.zeros((VALUES, D)))
-        vae.posterior.scale_diag.bias.assign(inverse_positive(best))
+        vae.posterior.projections["scale_diag"].kernel.assign(np.zeros((VALUES, D)))
+        vae.posterior.projections["scale_diag"].bias.assign(inverse_positive(best))
         gap = model.log_prob(x) - vae.elbo(x, num_samples=2 * D).numpy()
         assert np.all(gap > -1e-10)
         assert np.all((gap < 1e-10) == closes)
@@ -214,7 +214,7 @@ def gradients_of(vae, x, weights):
 
 
 def generative_weights(vae):
-    return [vae.likelihood.loc.kernel, vae.likelihood.loc.bias, vae.likelihood.raw_scale]
+    return [vae.likelihood.projections["loc"].kernel, vae.likelihood.projections["loc"].bias, vae.likelihood.learned["scale"]]
 
 
 def generative_gradients(linear, x, mean, tril):
@@ -341,7 +341,7 @@ def test_an_importance_weighted_estimate_is_the_integral_over_a_one_dimensional_
     x = data_for(vae.likelihood, 1)
     grid = np.linspace(-9, 9, 4_001)
     parameters = vae.likelihood(vae.decoder(grid[:, None].astype("float32")))
-    integrand = np.exp(density(parameters, x) + stats.norm.logpdf(grid))
+    integrand = np.exp(density(vae.likelihood, parameters, x) + stats.norm.logpdf(grid))
     log_p_x = np.log(integrand.sum() * (grid[1] - grid[0]))
     assert_close_to_mean(-losses(vae, x, 50), log_p_x)
 
@@ -378,10 +378,10 @@ def test_a_linear_vae_learns_probabilistic_pca():
     rows = x.astype("float32")
     data = tf.data.Dataset.from_tensors(rows).repeat()
     vae.fit(data, steps_per_epoch=steps, verbose=0)
-    w = vae.likelihood.loc.kernel.numpy().T.astype("float64")
+    w = vae.likelihood.projections["loc"].kernel.numpy().T.astype("float64")
     sigma = vae.likelihood.one_scale()
     model = stats.multivariate_normal(
-        vae.likelihood.loc.bias.numpy(), w @ w.T + sigma**2 * np.eye(30)
+        vae.likelihood.projections["loc"].bias.numpy(), w @ w.T + sigma**2 * np.eye(30)
     )
     log_p_x = model.logpdf(x).mean()
     assert best - 0.01 < log_p_x <= best + 1e-6

@@ -115,7 +115,7 @@ for name in {names!r}:
     answers[name] = {{
         "state": state,
         "policies": [layer.dtype_policy.name for layer in
-                     (vae, vae.encoder.layers[-1], vae.posterior.loc)],
+                     (vae, vae.encoder.layers[-1], vae.posterior.projections["loc"])],
         "evaluate": vae.evaluate(x, verbose=0, return_dict=True),
         "mean": np.asarray(vae.reconstruct(x)).tolist(),
         "elbo": np.asarray(vae.elbo(x, num_samples=3, seed=5)).tolist(),
@@ -140,7 +140,7 @@ def python(code):
 
 def answers(vae, x):
     """What a model says after it was saved; the draws too, since the seed's state goes along."""
-    layers = vae, vae.encoder.layers[-1], vae.posterior.loc
+    layers = vae, vae.encoder.layers[-1], vae.posterior.projections["loc"]
     return {
         "state": [np.asarray(v) for v in (*vae.variables, *vae.optimizer.variables)],
         "policies": [layer.dtype_policy.name for layer in layers],
@@ -206,9 +206,9 @@ def test_a_clone_is_a_new_model_of_the_same_kind():
     clone = keras.models.clone_model(vae)
     assert clone.objective.get_config() == vae.objective.get_config()
     assert [v.shape for v in clone.weights] == [v.shape for v in vae.weights]
-    assert not np.array_equal(clone.posterior.loc.kernel, vae.posterior.loc.kernel)
-    clone.posterior.loc.bias.assign([1.0, 2.0, 3.0])
-    assert not np.any(vae.posterior.loc.bias)
+    assert not np.array_equal(clone.posterior.projections["loc"].kernel, vae.posterior.projections["loc"].kernel)
+    clone.posterior.projections["loc"].bias.assign([1.0, 2.0, 3.0])
+    assert not np.any(vae.posterior.projections["loc"].bias)
 
 
 def test_a_frozen_network_stays_frozen(tmp_path):

@@ -35,8 +35,8 @@ def model(**given):
 
 def still(vae):
     """The model with its posterior's scale at the floor, 1e-6: z is loc, whatever is drawn."""
-    vae.posterior.scale_diag.kernel.assign(tf.zeros_like(vae.posterior.scale_diag.kernel))
-    vae.posterior.scale_diag.bias.assign(tf.fill(vae.posterior.scale_diag.bias.shape, -100.0))
+    vae.posterior.projections["scale_diag"].kernel.assign(tf.zeros_like(vae.posterior.projections["scale_diag"].kernel))
+    vae.posterior.projections["scale_diag"].bias.assign(tf.fill(vae.posterior.projections["scale_diag"].bias.shape, -100.0))
     return vae
 
 
@@ -55,9 +55,9 @@ def bits(rows=10, seed=0):
 
 def terms(vae, x):
     """log p(x|z) and KL at z = loc, `[B]` each, in float64."""
-    kernel, bias = (np.asarray(w, "float64") for w in vae.posterior.loc.weights)
+    kernel, bias = (np.asarray(w, "float64") for w in vae.posterior.projections["loc"].weights)
     loc = np.asarray(x, "float64") @ kernel + bias
-    kernel, bias = (np.asarray(w, "float64") for w in vae.likelihood.logits.weights)
+    kernel, bias = (np.asarray(w, "float64") for w in vae.likelihood.projections["logits"].weights)
     logits = loc @ kernel + bias
     log_likelihood = (x * logits - np.logaddexp(0, logits)).sum(-1)
     return log_likelihood, 0.5 * (1e-12 + loc**2 - 1 - np.log(1e-12)).sum(-1)
@@ -78,7 +78,7 @@ def check_logs(logs, expected, prefix=""):
 def gradient(vae, x, weights=None, beta=1.0):
     """Of the mean of weight * loss of a still model, by automatic differentiation of our own
     formula: by variable, zero for the posterior's scale."""
-    free = [*vae.posterior.loc.weights, *vae.likelihood.logits.weights]
+    free = [*vae.posterior.projections["loc"].weights, *vae.likelihood.projections["logits"].weights]
     with tf.GradientTape() as tape:
         loc = x @ free[0].value + free[1].value
         logits = loc @ free[2].value + free[3].value
@@ -91,7 +91,7 @@ def gradient(vae, x, weights=None, beta=1.0):
 
 def change(vae, act):
     """What `act` subtracts from the weights that a still model learns, by variable."""
-    free = [*vae.posterior.loc.weights, *vae.likelihood.logits.weights]
+    free = [*vae.posterior.projections["loc"].weights, *vae.likelihood.projections["logits"].weights]
     before = [v.numpy() for v in free]
     act(vae)
     return {v.path: b - v.numpy() for v, b in zip(free, before, strict=True)}
@@ -336,7 +336,7 @@ def test_however_it_is_executed_a_step_is_the_same(mode):
 
 
 def learned(vae):
-    return [v.numpy() for v in (*vae.posterior.loc.weights, *vae.likelihood.logits.weights)]
+    return [v.numpy() for v in (*vae.posterior.projections["loc"].weights, *vae.likelihood.projections["logits"].weights)]
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -460,7 +460,7 @@ def test_losses_of_the_networks_count_once_a_step_in_loss_alone(run_eagerly):
 def test_losses_of_the_networks_are_in_the_gradient():
     (vae, dense), x = regularised(), bits()
     vae.compile(keras.optimizers.SGD(1.0))
-    loc, logits = ([w.value for w in p.weights] for p in (vae.posterior.loc, vae.likelihood.logits))
+    loc, logits = ([w.value for w in p.weights] for p in (vae.posterior.projections["loc"], vae.likelihood.projections["logits"]))
     with tf.GradientTape() as tape:
         h = x @ dense.kernel.value + dense.bias.value
         z = h @ loc[0] + loc[1]
@@ -596,7 +596,7 @@ def test_the_learning_rate_falls_on_a_plateau_of_the_bound():
 
 def test_training_ends_on_nan():
     vae = still_model()
-    vae.posterior.loc.bias.assign([np.nan, 0.0])
+    vae.posterior.projections["loc"].bias.assign([np.nan, 0.0])
     nan = keras.callbacks.TerminateOnNaN()
     history = vae.fit(bits(), batch_size=2, epochs=5, callbacks=[nan], verbose=0)
     assert vae.optimizer.iterations == 1
@@ -702,7 +702,7 @@ def test_a_first_fit_starts_the_likelihood_from_the_data_and_nothing_else():
     vae.compile(keras.optimizers.SGD(0.0))
     before = {v.path: v.numpy() for v in vae.trainable_weights}
     vae.fit(x, epochs=2, verbose=0)
-    bias = vae.likelihood.logits.bias
+    bias = vae.likelihood.projections["logits"].bias
     mean = np.clip(x.mean(0), 1e-3, 1 - 1e-3)
     np.testing.assert_allclose(bias, np.log(mean / (1 - mean)), rtol=1e-5)
     for variable in vae.trainable_weights:
@@ -714,10 +714,10 @@ def test_compiling_again_does_not_restart_a_trained_likelihood():
     vae, x = model(), bits()
     vae.compile(keras.optimizers.SGD(0.5))
     vae.fit(x, epochs=5, verbose=0)
-    trained = vae.likelihood.logits.bias.numpy()
+    trained = vae.likelihood.projections["logits"].bias.numpy()
     vae.compile(keras.optimizers.SGD(0.0))
     vae.fit(x, verbose=0)
-    np.testing.assert_array_equal(vae.likelihood.logits.bias, trained)
+    np.testing.assert_array_equal(vae.likelihood.projections["logits"].bias, trained)
 
 
 def test_weights_that_were_loaded_are_not_restarted(tmp_path):
@@ -729,7 +729,7 @@ def test_weights_that_were_loaded_are_not_restarted(tmp_path):
     other.load_weights(tmp_path / "trained.weights.h5")
     other.compile(keras.optimizers.SGD(0.0))
     other.fit(x, verbose=0)
-    np.testing.assert_array_equal(other.likelihood.logits.bias, vae.likelihood.logits.bias)
+    np.testing.assert_array_equal(other.likelihood.projections["logits"].bias, vae.likelihood.projections["logits"].bias)
 
 
 def test_a_frozen_likelihood_is_not_touched():
@@ -737,7 +737,7 @@ def test_a_frozen_likelihood_is_not_touched():
     vae.likelihood.trainable = False
     vae.compile(keras.optimizers.SGD(0.1))
     vae.fit(bits(), verbose=0)
-    assert not np.any(vae.likelihood.logits.bias)
+    assert not np.any(vae.likelihood.projections["logits"].bias)
 
 
 def test_fit_needs_compile():

@@ -198,7 +198,7 @@ def test_the_k_axis_of_decode_is_a_loop_over_k():
 
 def test_reconstruct_is_the_mean_at_the_mean():
     vae, x = model(), bits()
-    logits = weights(vae.likelihood.logits, weights(vae.posterior.loc, x.reshape(8, -1)))
+    logits = weights(vae.likelihood.projections["logits"], weights(vae.posterior.projections["loc"], x.reshape(8, -1)))
     expected = expit(logits).reshape(8, *E)
     np.testing.assert_allclose(vae.reconstruct(x), expected, rtol=1e-5)
     np.testing.assert_array_equal(vae.reconstruct(x), vae.reconstruct(x))
@@ -214,7 +214,7 @@ def test_a_draw_of_a_bernoulli_is_binary_and_its_mean_is_not():
 
 def test_draws_scatter_about_the_mean_with_the_scale_of_the_likelihood():
     vae = model(likelihood=Normal(E, scale=0.5))
-    vae.likelihood.loc.kernel.assign(tf.zeros_like(vae.likelihood.loc.kernel))
+    vae.likelihood.projections["loc"].kernel.assign(tf.zeros_like(vae.likelihood.projections["loc"].kernel))
     assert float(tf.math.reduce_std(vae.sample(100))) == 0.0
     drawn = np.asarray(vae.sample(4000, draw=True))  # the variance of 64,000 values
     assert abs(drawn.var() - 0.25) < 5 * 0.25 * math.sqrt(2 / drawn.size)
@@ -266,8 +266,8 @@ def softplus(raw):
 
 def q_parameters(vae, x):
     features = np.asarray(x, "float64").reshape(len(x), -1)
-    scale = softplus(weights(vae.posterior.scale_diag, features)) + 1e-6
-    return weights(vae.posterior.loc, features), scale
+    scale = softplus(weights(vae.posterior.projections["scale_diag"], features)) + 1e-6
+    return weights(vae.posterior.projections["loc"], features), scale
 
 
 def kl_in_numpy(vae, x):
@@ -276,12 +276,12 @@ def kl_in_numpy(vae, x):
 
 
 def bernoulli_in_numpy(vae, x, z):
-    logits = weights(vae.likelihood.logits, z)
+    logits = weights(vae.likelihood.projections["logits"], z)
     return (x * logits - softplus(logits)).sum(-1)
 
 
 def normal_in_numpy(vae, x, z):
-    loc, scale = weights(vae.likelihood.loc, z), 0.7
+    loc, scale = weights(vae.likelihood.projections["loc"], z), 0.7
     return (-0.5 * ((x - loc) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)).sum(-1)
 
 
@@ -326,7 +326,7 @@ def test_the_expected_squared_error_of_a_normal_is_exact():
     vae, x = model(likelihood=Normal(E, scale=0.7)), bits()
     loc, scale = q_parameters(vae, x)
     at_mean = normal_in_numpy(vae, x.reshape(8, -1), loc)
-    kernel = np.asarray(vae.likelihood.loc.kernel, "float64")
+    kernel = np.asarray(vae.likelihood.projections["loc"].kernel, "float64")
     spread = (scale**2 * (kernel**2).sum(1)).sum(1) / (2 * 0.7**2)
     expected = at_mean - spread - kl_in_numpy(vae, x)
     many = np.asarray([vae.elbo(x, num_samples=500) for _ in range(20)])
@@ -415,7 +415,7 @@ def test_a_gradient_reaches_every_weight_of_any_network(network):
 
 def test_a_convolutional_decoder_keeps_its_weights_local():
     vae = model(decoder=conv_transpose([8, 4], (28, 20, 3)), likelihood=Bernoulli((28, 20, 3)))
-    assert vae.likelihood.logits.kernel.shape == (4, 3)
+    assert vae.likelihood.projections["logits"].kernel.shape == (4, 3)
 
 
 class Recorder(keras.layers.Layer):
@@ -511,7 +511,7 @@ def test_the_weight_and_constant_make_up_the_density():
 def test_a_learned_scale_is_stated_as_it_is_now():
     vae = model(likelihood=Normal(E, scale="shared"))
     assert vae.assumptions().squared_error.scale == pytest.approx(1.0)
-    vae.likelihood.raw_scale.assign(-1.0)
+    vae.likelihood.learned["scale"].assign(np.full(vae.likelihood.learned["scale"].shape, -1.0))
     assert vae.assumptions().squared_error.weight == pytest.approx(
         1 / (2 * (math.log1p(math.exp(-1.0)) + 1e-6) ** 2)
     )
@@ -798,7 +798,7 @@ def test_advice_takes_the_beta_that_a_schedule_ends_with():
     for data in (x, tf.data.Dataset.from_tensor_slices(x).batch(10)):
         with pytest.warns(UserWarning, match="keep 0 of 2"):
             vae.fit(data, verbose=0, epochs=1)
-        vae.likelihood.loc.bias.assign(np.zeros(4))
+        vae.likelihood.projections["loc"].bias.assign(np.zeros(4))
 
 
 def test_advice_for_a_scale_of_each_value_reads_the_correlations():

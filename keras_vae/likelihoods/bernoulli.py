@@ -5,8 +5,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.likelihoods.likelihood import Likelihood
-from keras_vae.likelihoods.support import BINARY, Support
 from keras_vae.statement import Statement
+from keras_vae.support import BINARY, Support
 
 
 @keras.saving.register_keras_serializable(package="keras_vae")
@@ -31,45 +31,31 @@ class Bernoulli(Likelihood):
     References: G. Loaiza-Ganem and J. P. Cunningham, The continuous Bernoulli, NeurIPS 2019.
     """
 
-    def build(self, features_shape: tuple[int | None, ...]) -> None:
-        self.logits = self.projection("logits", self.event_shape, features_shape)
+    def projected(self) -> dict[str, tuple[int, ...]]:
+        return {"logits": self.event_shape}
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": self.logits(features)}
+    def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"logits": raw["logits"]}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         logits = parameters["logits"]
-        return tfd.Independent(
-            tfd.Bernoulli(logits=logits, dtype=logits.dtype), len(self.event_shape)
-        )
+        return self.independent_values(tfd.Bernoulli(logits=logits, dtype=logits.dtype))
 
     @property
     def support(self) -> Support:
         return BINARY
 
-    def independent(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
+    def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
         # A pixel that is never on in the training data may be on in the next example.
         mean = tf.clip_by_value(mean, 1e-3, 1 - 1e-3)
         return {"logits": tf.math.log(mean) - tf.math.log1p(-mean)}
 
-    @property
-    def untrained(self) -> bool:
-        return self.logits.untrained
-
-    def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        parameters = self.independent(*self.logits.shared_moments(mean, variance))
-        self.logits.set_bias(parameters["logits"])
-
-    def fixed_variance(self, variance: tf.Tensor) -> tf.Tensor | None:
+    def noise_variance(self, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor | None:
         return variance  # m(1 - m), which is the variance of binary data of mean m
 
     def statement(self) -> Statement:
-        return Statement(
-            family="Bernoulli",
+        return self.stated(
             equation=r"p(x|z) = \prod_i m_i(z)^{x_i} (1 - m_i(z))^{1 - x_i},\quad m = \mathrm{sigmoid}(\mathrm{logits})",
-            event_shape=self.event_shape,
-            support=self.support.name,
             parameters={"logits": "linear in the decoder's features"},
             learned=("logits(z)",),
-            fixed=("values are independent given z",),
         )

@@ -5,27 +5,35 @@ import numbers
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from keras_vae.head import Head
-from keras_vae.likelihoods.support import Support
+from keras_vae.statement import Statement
+from keras_vae.support import Support
 
 
 class Likelihood(Head):
     """A head that turns a decoder's features into p(x|z): batch `[B]` or `[K, B]`, event `E`.
 
-    A new family is one file with `support` and the abstract methods below, and one line
-    in `keras_vae/likelihoods/__init__.py`.
+    A new family is one file with `support` and the abstract methods of this class and of
+    `Head`, and one line in `keras_vae/likelihoods/__init__.py`.
 
     Args:
-        event_shape: E, the shape of one x, without the batch axis.
+        event_shape: E, the shape of one x, without the batch axis; `()` for one column of a
+            table.
 
     Raises:
         ValueError: if `event_shape` is not a tuple of positive integers.
+
+    Attributes:
+        takes_size_factor: whether an observed size factor goes with each x.
     """
+
+    takes_size_factor = False
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
+        event_shape: tuple[int, ...] = (),
         name: str | None = None,
         dtype: object = None,
         trainable: bool = True,
@@ -39,37 +47,99 @@ class Likelihood(Head):
         """The values of x with a density."""
 
     @abc.abstractmethod
-    def independent(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best parameters that do not depend on z, for data of these moments, `E` each.
+    def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The raw values of a good model that ignores z, for data of these moments, `E` each.
 
-        The maximum-likelihood model with independent values: what training starts from
-        and the baseline that a latent variable has to beat.
+        Of maximum likelihood where that has a closed form in the moments. What is shared
+        comes in the shape of `shared`, or in one that its mean brings to it.
         """
 
+    def independent(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The parameters that `start` means: the baseline that a latent variable has to beat."""
+        return self.link(self.start(mean, variance))
+
     @property
-    @abc.abstractmethod
     def untrained(self) -> bool:
         """Whether no step of training and no `start_from` has touched the biases yet."""
+        return all(projection.untrained for projection in self.projections.values())
 
-    @abc.abstractmethod
     def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        """Sets the biases so that features of zero give the best independent parameters.
+        """Sets the biases so that features of zero give the independent parameters.
+
+        Where one bias serves every position, it starts from the moments of the values at
+        all of them.
 
         Args:
             mean: of the data, `E`.
             variance: of the data, `E`.
         """
+        if any(projection.keeps_space for projection in self.projections.values()):
+            mean, variance = pooled(mean, variance)
+        raw = self.start(mean, variance)
+        for name, projection in self.projections.items():
+            projection.set_bias(raw[name])
+        for name, weight in self.learned.items():
+            weight.assign(mean_to_shape(raw[name], tuple(weight.shape)))
 
-    @abc.abstractmethod
-    def fixed_variance(self, variance: tf.Tensor) -> tf.Tensor | None:
-        """Var(x_i | z) of the best decoder that ignores z, `E`.
+    def noise_variance(self, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor | None:
+        """Var(x_i | z) of the best decoder that ignores z, `E`, for data of these moments.
 
-        None where one learned scale is shared by all values, and so shrinks for all of them
-        with every direction of z that is kept.
+        For an exponential family whose natural parameter is affine in the features: what a
+        direction of z has to beat (see `advice.py`). None where one learned scale is shared by all
+        values, and so shrinks for all of them with every direction of z that is kept.
 
-        Args:
-            variance: the data's variance, `E`.
+        Raises:
+            NotImplementedError: where the family is no such one, and so has no threshold.
         """
+        raise NotImplementedError(type(self).__name__)
+
+    def encoder_input(self, x: tf.Tensor) -> tf.Tensor:
+        """What the encoder is given of x, `[B, ...]`: x itself, unless its scale is no good input."""
+        return x
+
+    def observed(
+        self, parameters: dict[str, tf.Tensor], size_factor: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """The parameters given what is observed beside x: a size factor `[B]`, or None for 1."""
+        return parameters
+
+    def adapt(self, distribution: tfd.Distribution, x: tf.Tensor) -> tfd.Distribution:
+        """Called in each step of training, before the density: p(x|z) with what x itself fixes."""
+        return distribution
+
+    def filled(self, value: float | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """A number as a parameter: `[..., 1, ..., 1]`, with the leading axes of `like`."""
+        axes = len(self.event_shape)
+        ones = tf.ones((axes,), tf.int32)
+        leading = tf.shape(like)[: tf.rank(like) - axes]
+        return tf.fill(tf.concat([leading, ones], 0), tf.cast(value, like.dtype))
+
+    def independent_values(self, distribution: tfd.Distribution) -> tfd.Distribution:
+        """A distribution of single values, batch `[..., *E]`, with the values as its event."""
+        return tfd.Independent(distribution, len(self.event_shape))
+
+    def stated(
+        self,
+        equation: str,
+        parameters: dict[str, str],
+        learned: tuple[str, ...],
+        fixed: tuple[str, ...] = ("values are independent given z",),
+    ) -> Statement:
+        """The statement of this family, for its `statement`."""
+        return Statement(
+            family=type(self).__name__,
+            equation=equation,
+            event_shape=self.event_shape,
+            support=self.support.name,
+            parameters=parameters,
+            learned=learned,
+            fixed=fixed,
+        )
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "event_shape": self.event_shape}
+
+    # Data
 
     def contains(self, x: tf.Tensor) -> tf.Tensor:
         """Whether every value is in the support: a scalar, cheap in a graph."""
@@ -109,14 +179,30 @@ class Likelihood(Head):
                 f"values of {x.size}. {self.support.remedy(x)}"
             )
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "event_shape": self.event_shape}
+
+
+def pooled(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The moments of the values at all positions, `E` each, the spread of their means included."""
+    positions = range(mean.shape.rank - 1)
+    shared_mean = tf.reduce_mean(mean, positions, keepdims=True)
+    spread = variance + (mean - shared_mean) ** 2
+    shared_variance = tf.reduce_mean(spread, positions, keepdims=True)
+    shape = tf.shape(mean)
+    return tf.broadcast_to(shared_mean, shape), tf.broadcast_to(shared_variance, shape)
+
+
+def mean_to_shape(value: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+    """The mean of `value` over the axes that `shape`, aligned from the right, does not have."""
+    leading = value.shape.rank - len(shape)
+    value = tf.reduce_mean(value, range(leading)) if leading else value
+    axes = [axis for axis, size in enumerate(shape) if size == 1]
+    return tf.reduce_mean(value, axes, keepdims=True)
 
 
 def _event_shape(shape: object, owner: str) -> tuple[int, ...]:
-    axes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    axes = tuple(shape) if isinstance(shape, tuple | list) else (None,)
     integers = all(isinstance(a, numbers.Integral) and not isinstance(a, bool) for a in axes)
-    if not axes or not integers or min(axes) < 1:
+    if not integers or min(axes, default=1) < 1:
         raise ValueError(
             f"`event_shape` of {owner} is the shape of one x, a tuple of positive integers "
             f"such as (28, 28, 1) or (784,). Received: {shape!r}."

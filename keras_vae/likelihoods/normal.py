@@ -6,9 +6,9 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import is_real
 from keras_vae.likelihoods.likelihood import Likelihood
-from keras_vae.likelihoods.support import REAL, Support
 from keras_vae.networks.projection import inverse_positive, positive
 from keras_vae.statement import Statement
+from keras_vae.support import REAL, Support
 
 
 @keras.saving.register_keras_serializable(package="keras_vae")
@@ -39,7 +39,7 @@ class Normal(Likelihood):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
+        event_shape: tuple[int, ...] = (),
         scale: float | str = 1.0,
         name: str | None = None,
         dtype: object = None,
@@ -53,65 +53,47 @@ class Normal(Likelihood):
             )
         self.scale = scale if isinstance(scale, str) else float(scale)
 
-    def build(self, features_shape: tuple[int | None, ...]) -> None:
-        self.loc = self.projection("loc", self.event_shape, features_shape)
-        if self.scale == "per_value":
-            self.raw_scale = self.projection("scale", self.event_shape, features_shape)
-        elif self.scale == "shared":
-            start = keras.initializers.Constant(float(inverse_positive(1.0)))
-            self.raw_scale = self.add_weight((), initializer=start, name="scale")
+    def projected(self) -> dict[str, tuple[int, ...]]:
+        shapes = {"loc": self.event_shape}
+        return {**shapes, "scale": self.event_shape} if self.scale == "per_value" else shapes
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        loc = self.loc(features)
-        if self.scale == "per_value":
-            return {"loc": loc, "scale": positive(self.raw_scale(features))}
-        # One number, but with the batch axis that every parameter leads with.
-        ones = tf.ones_like(tf.reshape(loc, (tf.shape(loc)[0], -1))[:, :1])
-        ones = tf.reshape(ones, (-1, *(1 for _ in self.event_shape)))
-        if self.scale == "shared":
-            return {"loc": loc, "scale": ones * positive(tf.cast(self.raw_scale, loc.dtype))}
-        return {"loc": loc, "scale": ones * tf.constant(self.scale, loc.dtype)}
+    def shared(self) -> dict[str, tuple[tuple[int, ...], float]]:
+        one = float(inverse_positive(1.0))
+        return {"scale": ((1,) * len(self.event_shape), one)} if self.scale == "shared" else {}
+
+    def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        if "scale" in raw:
+            return {"loc": raw["loc"], "scale": positive(raw["scale"])}
+        return {"loc": raw["loc"], "scale": self.filled(self.scale, raw["loc"])}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        return tfd.Independent(
-            tfd.Normal(parameters["loc"], parameters["scale"]), len(self.event_shape)
-        )
+        return self.independent_values(tfd.Normal(parameters["loc"], parameters["scale"]))
 
     def one_scale(self) -> float | None:
         """The scale of every value, fixed or as learned so far; None where it depends on z."""
         if self.scale == "per_value":
             return None
-        return float(positive(self.raw_scale.value) if self.scale == "shared" else self.scale)
+        if self.scale == "shared":
+            return float(positive(tf.reshape(self.learned["scale"], ())))
+        return float(self.scale)
 
     @property
     def support(self) -> Support:
         return REAL
 
-    def independent(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
+    def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
         if self.scale == "per_value":
             # A value that is constant in the training data still has a density: give it
             # a hundredth of the spread of the others.
             floor = 1e-4 * tf.reduce_mean(variance) + 1e-12
-            return {"loc": mean, "scale": tf.sqrt(tf.maximum(variance, floor))}
-        if self.scale == "shared":
-            scale = tf.sqrt(tf.reduce_mean(variance) + 1e-12)
-        else:
-            scale = tf.constant(self.scale, mean.dtype)
-        return {"loc": mean, "scale": tf.fill(self.event_shape, scale)}
-
-    @property
-    def untrained(self) -> bool:
-        return self.loc.untrained
-
-    def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        parameters = self.independent(*self.loc.shared_moments(mean, variance))
-        self.loc.set_bias(parameters["loc"])
-        if self.scale == "per_value":
-            self.raw_scale.set_bias(inverse_positive(parameters["scale"]))
+            scale = tf.sqrt(tf.maximum(variance, floor))
         elif self.scale == "shared":
-            self.raw_scale.assign(inverse_positive(tf.reduce_mean(parameters["scale"])))
+            scale = tf.fill(tf.shape(mean), tf.sqrt(tf.reduce_mean(variance) + 1e-12))
+        else:
+            return {"loc": mean}
+        return {"loc": mean, "scale": inverse_positive(scale)}
 
-    def fixed_variance(self, variance: tf.Tensor) -> tf.Tensor | None:
+    def noise_variance(self, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor | None:
         if self.scale == "shared":
             return None
         if self.scale == "per_value":
@@ -124,11 +106,8 @@ class Normal(Likelihood):
             "per_value": "softplus of a linear function of the decoder's features",
         }
         learned = {"shared": ("loc(z)", "scale"), "per_value": ("loc(z)", "scale(z)")}
-        return Statement(
-            family="Normal",
+        return self.stated(
             equation=r"p(x|z) = \prod_i \mathcal{N}(x_i;\ \mathrm{loc}_i(z),\ \mathrm{scale}_i^2)",
-            event_shape=self.event_shape,
-            support=self.support.name,
             parameters={
                 "loc": "linear in the decoder's features",
                 "scale": sources.get(str(self.scale), f"fixed at {self.scale}"),

@@ -86,22 +86,6 @@ class Projection(keras.layers.Layer):
         """Whether the bias is where it was made, at zero: one step of training moves it."""
         return not bool(tf.reduce_any(self.bias != 0))
 
-    def shared_moments(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The moments, `shape` each, of all values that one bias has to serve.
-
-        Where one bias serves every position (`keeps_space`), those of the values at all of
-        them, the spread of the positions' means included; else the moments as they are.
-        """
-        if not self.keeps_space:
-            return mean, variance
-        positions = range(len(self.shape) - 1)
-        shared_mean = tf.reduce_mean(mean, positions, keepdims=True)
-        spread = variance + (mean - shared_mean) ** 2
-        shared_variance = tf.reduce_mean(spread, positions, keepdims=True)
-        return tf.broadcast_to(shared_mean, self.shape), tf.broadcast_to(
-            shared_variance, self.shape
-        )
-
     def set_bias(self, value: tf.Tensor) -> None:
         """Sets the bias so that features of zero give `value`, of `shape`.
 

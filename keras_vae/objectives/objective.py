@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.posteriors import Posterior
+from keras_vae.priors import Prior
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -18,12 +22,33 @@ class Terms(NamedTuple):
         log_prior: log p(z), `[K, B]`.
         log_posterior: log q(z|x), `[K, B]`.
         kl: KL(q(z|x) || p(z)), `[B]`, exact where a closed form is known, else sampled.
+        z: the draws, `[K, B, D]`.
+        q: q(z|x), batch `[B]`.
+        p: p(z), batch `[]` or `[B]`.
+        seed: a stateless seed `[2]`, for what a bound draws itself.
     """
 
     log_likelihood: tf.Tensor
     log_prior: tf.Tensor
     log_posterior: tf.Tensor
     kl: tf.Tensor
+    z: tf.Tensor
+    q: tfd.Distribution
+    p: tfd.Distribution
+    seed: tf.Tensor
+
+    @property
+    def log_weights(self) -> tf.Tensor:
+        """`log p(x|z) + log p(z) - log q(z|x)`, `[K, B]`: their mean over q is the ELBO."""
+        return self.log_likelihood + self.log_prior - self.log_posterior
+
+    def score(self) -> tf.Tensor:
+        """log q(z|x), `[K, B]`, as a function of the parameters alone, at draws that stand still.
+
+        Its gradient has mean zero. Taking it off the gradient of log q(z|x) leaves the path
+        through z: `log_posterior - score + stop_gradient(score)`.
+        """
+        return self.q.log_prob(tf.stop_gradient(self.z))
 
 
 class Objective(abc.ABC):
@@ -39,10 +64,24 @@ class Objective(abc.ABC):
     def bound(self, terms: Terms, step: tf.Tensor | int) -> tf.Tensor:
         """The bound on log p(x), `[B]`, in nats per example, larger is better.
 
+        This is what is reported. A penalty that couples the examples of a batch is taken off
+        each of them.
+
         Args:
             terms: the terms, K = `num_samples`.
             step: the optimizer's iterations, which schedules are read at.
         """
+
+    def surrogate(self, terms: Terms, step: tf.Tensor | int) -> tf.Tensor:
+        """What is differentiated in the bound's place, `[B]`; its value is never reported.
+
+        The bound itself, or what has the gradient of a better estimator.
+        """
+        return self.bound(terms, step)
+
+    def path_weight(self, terms: Terms) -> tf.Tensor | None:
+        """What the gradient that reaches each draw of z is multiplied by, `[K, B]`; None for 1."""
+        return None
 
     @abc.abstractmethod
     def beta_at(self, step: tf.Tensor | int) -> tf.Tensor | float:
@@ -51,6 +90,24 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def equation(self) -> str:
         """The bound, in Markdown mathematics."""
+
+    def estimator(self) -> str:
+        """How the gradient is estimated, in words."""
+        return "reparameterisation: the gradient of the value that is reported, through z"
+
+    def networks(self) -> tuple[keras.layers.Layer, ...]:
+        """What the bound itself learns with, if anything."""
+        return ()
+
+    def require(self, posterior: Posterior, prior: Prior) -> None:
+        """Raises a ValueError if the bound has no meaning for these distributions."""
+        if not posterior.reparameterised:
+            raise ValueError(
+                f"`objective` differentiates through z, and a draw of {type(posterior).__name__} "
+                "is no differentiable function of its parameters. Expected: a relaxed posterior, "
+                'or objectives.ELBO(gradient="score", num_samples=2 or more). Received: '
+                f"{self!r}."
+            )
 
     def get_config(self) -> dict:
         """The arguments, JSON-able, as Keras saves them."""

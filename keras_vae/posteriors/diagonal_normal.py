@@ -29,25 +29,18 @@ class DiagonalNormal(Posterior):
     References: D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014.
     """
 
-    def build(self, features_shape: tuple[int | None, ...]) -> None:
-        self.loc = self.projection("loc", (self.latent_size,), features_shape)
-        self.scale_diag = self.projection("scale_diag", (self.latent_size,), features_shape)
+    def projected(self) -> dict[str, tuple[int, ...]]:
+        return {"loc": (self.latent_size,), "scale_diag": (self.latent_size,)}
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {
-            "loc": self.loc(features),
-            "scale_diag": positive(self.scale_diag(features)),
-        }
+    def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"loc": raw["loc"], "scale_diag": positive(raw["scale_diag"])}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return tfd.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
 
     def statement(self) -> Statement:
-        return Statement(
-            family="DiagonalNormal",
+        return self.stated(
             equation=r"q(z|x) = \prod_{d} \mathcal{N}(z_d;\ \mathrm{loc}_d(x),\ \mathrm{scale}_d(x)^2)",
-            event_shape=(self.latent_size,),
-            support="all real vectors",
             parameters={
                 "loc": "linear in the encoder's features",
                 "scale_diag": "softplus of a linear function of the encoder's features",

@@ -33,28 +33,21 @@ class FullCovarianceNormal(Posterior):
     JRSS B 1999.
     """
 
-    def build(self, features_shape: tuple[int | None, ...]) -> None:
+    def projected(self) -> dict[str, tuple[int, ...]]:
         triangle = self.latent_size * (self.latent_size + 1) // 2
-        self.loc = self.projection("loc", (self.latent_size,), features_shape)
-        self.scale_tril = self.projection("scale_tril", (triangle,), features_shape)
+        return {"loc": (self.latent_size,), "scale_tril": (triangle,)}
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        triangle = tfp.math.fill_triangular(self.scale_tril(features))
+    def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        triangle = tfp.math.fill_triangular(raw["scale_tril"])
         diagonal = positive(tf.linalg.diag_part(triangle))
-        return {
-            "loc": self.loc(features),
-            "scale_tril": tf.linalg.set_diag(triangle, diagonal),
-        }
+        return {"loc": raw["loc"], "scale_tril": tf.linalg.set_diag(triangle, diagonal)}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return tfd.MultivariateNormalTriL(parameters["loc"], parameters["scale_tril"])
 
     def statement(self) -> Statement:
-        return Statement(
-            family="FullCovarianceNormal",
+        return self.stated(
             equation=r"q(z|x) = \mathcal{N}(z;\ \mathrm{loc}(x),\ L(x)\,L(x)^\top)",
-            event_shape=(self.latent_size,),
-            support="all real vectors",
             parameters={
                 "loc": "linear in the encoder's features",
                 "scale_tril": "L, linear in the encoder's features, its diagonal through softplus",

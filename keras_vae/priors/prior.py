@@ -1,13 +1,19 @@
 """The interface of p(z)."""
 
 import abc
+from collections.abc import Callable
+from typing import TypeAlias
 
 import keras
+import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
+from keras_vae.latents import REALS
 from keras_vae.networks.projection import density_dtype
 from keras_vae.statement import Statement
+
+Encode: TypeAlias = Callable[[tf.Tensor], tfd.Distribution]
 
 
 class Prior(keras.layers.Layer, abc.ABC):
@@ -18,7 +24,12 @@ class Prior(keras.layers.Layer, abc.ABC):
 
     Args:
         latent_size: D, the number of latent dimensions.
+
+    Attributes:
+        conditional: whether p(z) is p(z|condition).
     """
+
+    conditional = False
 
     def __init__(
         self,
@@ -32,13 +43,56 @@ class Prior(keras.layers.Layer, abc.ABC):
             latent_size, "latent_size", self, "the number of latent dimensions"
         )
 
+    def build(self, input_shape: tuple[int | None, ...], condition_size: int = 0) -> None:
+        """Makes the weights.
+
+        Args:
+            input_shape: of what the encoder is given, `[None, ...]`.
+            condition_size: of the condition, 0 if there is none.
+        """
+        self.built = True
+
     @abc.abstractmethod
-    def distribution(self) -> tfd.Distribution:
-        """p(z), batch `[]`, event `[D]`."""
+    def distribution(
+        self, condition: tf.Tensor | None = None, encode: Encode | None = None
+    ) -> tfd.Distribution:
+        """p(z), batch `[]`, event `[D]`; if `conditional`, batch `[B]`.
+
+        Args:
+            condition: `[B, C]`, or None.
+            encode: what the encoder is given, `[N, ...]` -> q(z|.), batch `[N]`: for a prior
+                that is made of posteriors. No prior owns an encoder.
+        """
 
     @abc.abstractmethod
     def statement(self) -> Statement:
         """What this family assumes."""
+
+    @property
+    def support(self) -> str:
+        """The values of z with a density, in words: the posterior's must be the same."""
+        return REALS
+
+    def start_from(self, inputs: tf.Tensor) -> None:
+        """Called once before training with examples of what the encoder is given, `[N, ...]`."""
+
+    def stated(
+        self,
+        equation: str,
+        parameters: dict[str, str],
+        learned: tuple[str, ...] = (),
+        fixed: tuple[str, ...] = (),
+    ) -> Statement:
+        """The statement of this family, for its `statement`."""
+        return Statement(
+            family=type(self).__name__,
+            equation=equation,
+            event_shape=(self.latent_size,),
+            support=self.support,
+            parameters=parameters,
+            learned=learned,
+            fixed=fixed,
+        )
 
     @property
     def density_dtype(self) -> str:

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.priors.prior import Prior
+from keras_vae.priors.prior import Encode, Prior
 from keras_vae.statement import Statement
 
 
@@ -26,22 +26,17 @@ class StandardNormal(Prior):
     References: D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014.
     """
 
-    def build(self, input_shape: object = None) -> None:
-        self.built = True
-
-    def distribution(self) -> tfd.Distribution:
+    def distribution(
+        self, condition: tf.Tensor | None = None, encode: Encode | None = None
+    ) -> tfd.Distribution:
         shape = (self.latent_size,)
         return tfd.MultivariateNormalDiag(
             tf.zeros(shape, self.density_dtype), tf.ones(shape, self.density_dtype)
         )
 
     def statement(self) -> Statement:
-        return Statement(
-            family="StandardNormal",
+        return self.stated(
             equation=r"p(z) = \mathcal{N}(z;\ 0,\ I)",
-            event_shape=(self.latent_size,),
-            support="all real vectors",
             parameters={"loc": "0", "scale": "1"},
-            learned=(),
             fixed=("loc", "scale"),
         )

@@ -68,7 +68,7 @@ def test_the_event_is_all_of_one_x(make):
 def test_the_log_density_is_scipys(make, shape):
     head, parameters, p = example(make, batch=6, shape=shape)
     x = data_for(head, 6)
-    np.testing.assert_allclose(p.log_prob(x), density(parameters, x), rtol=1e-5)
+    np.testing.assert_allclose(p.log_prob(x), density(head, parameters, x), rtol=1e-5)
 
 
 def test_a_bernoulli_sums_to_one_over_all_binary_values():
@@ -174,7 +174,7 @@ def test_double_precision_is_kept(make):
 
 
 @all_likelihoods
-@pytest.mark.parametrize("shape", [(), 784, (28, 0), (28, -1), (28, 1.0), None, ("28",)])
+@pytest.mark.parametrize("shape", [784, (28, 0), (28, -1), (28, 1.0), None, ("28",)])
 def test_the_event_shape_is_a_tuple_of_positive_integers(make, shape):
     with pytest.raises(ValueError, match=r"`event_shape` of \w+ is the shape of one x") as error:
         make(shape)
@@ -242,10 +242,10 @@ def test_a_bias_that_serves_every_position_starts_from_the_moments_of_all_of_the
     head.start_from(tf.constant(x.mean(0), tf.float32), tf.constant(x.var(0), tf.float32))
     zeros = np.zeros((1, *EVENT_SHAPE[:-1], 5), "float32")
     best = numpy(head(zeros))
-    value = density(best, x).mean()
+    value = density(head, best, x).mean()
     learned = [name for name in best if not (name == "scale" and head.scale == 0.5)]
     for name, step in itertools.product(learned, (-0.01, 0.01)):
-        assert density({**best, name: best[name] + step}, x).mean() < value
+        assert density(head, {**best, name: best[name] + step}, x).mean() < value
 
 
 @all_likelihoods
@@ -255,11 +255,11 @@ def test_independent_parameters_are_those_of_maximum_likelihood(make):
     x = data_for(head, 200)
     mean, variance = (tf.constant(m) for m in (x.mean(0), x.var(0)))
     best = numpy(head.independent(mean, variance))
-    value = density({name: v[None] for name, v in best.items()}, x).mean()
+    value = density(head, {name: v[None] for name, v in best.items()}, x).mean()
     learned = [name for name in best if not (name == "scale" and head.scale == 0.5)]
     for name, step in itertools.product(learned, (-0.01, 0.01)):
         moved = {**best, name: best[name] + step}
-        assert density({key: v[None] for key, v in moved.items()}, x).mean() < value
+        assert density(head, {key: v[None] for key, v in moved.items()}, x).mean() < value
 
 
 def test_a_pixel_that_is_never_on_keeps_a_finite_log_odds():
@@ -282,14 +282,14 @@ def test_one_scale_is_known_unless_it_depends_on_z(scale, expected):
     assert head.one_scale() == (None if expected is None else pytest.approx(expected, rel=1e-6))
 
 
-def test_the_fixed_variance_is_that_of_a_decoder_that_ignores_z():
+def test_the_noise_variance_is_that_of_a_decoder_that_ignores_z():
     variance = tf.constant([0.2, 0.1])
-    fixed = likelihoods.Normal((2,), scale=0.5).fixed_variance(variance)
+    fixed = likelihoods.Normal((2,), scale=0.5).noise_variance(variance, variance)
     np.testing.assert_allclose(fixed, [0.25, 0.25])
-    np.testing.assert_array_equal(likelihoods.Bernoulli((2,)).fixed_variance(variance), variance)
-    own = likelihoods.Normal((2,), scale="per_value").fixed_variance(variance)
+    np.testing.assert_array_equal(likelihoods.Bernoulli((2,)).noise_variance(variance, variance), variance)
+    own = likelihoods.Normal((2,), scale="per_value").noise_variance(variance, variance)
     np.testing.assert_array_equal(own, variance)
-    assert likelihoods.Normal((2,), scale="shared").fixed_variance(variance) is None
+    assert likelihoods.Normal((2,), scale="shared").noise_variance(variance, variance) is None
 
 
 @all_likelihoods

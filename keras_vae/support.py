@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import keras
 import numpy as np
 
 Array: TypeAlias = Any  # a NumPy array, or a tensor in a graph
@@ -23,12 +24,14 @@ class Support:
         contains: elementwise membership, for NumPy arrays and for tensors in a graph.
         discrete: whether its values are integers, which bytes may stand for.
         remedy: from an array with a value outside to what its owner should do.
+        inside: some value of the set, to stand where there is none.
     """
 
     name: str
     contains: Callable[[Array], Array]
     discrete: bool
     remedy: Callable[[np.ndarray], str]
+    inside: float = 0.0
 
 
 def _finite_remedy(x: np.ndarray) -> str:
@@ -52,6 +55,51 @@ def _binary_remedy(x: np.ndarray) -> str:
     )
 
 
-# Operators alone, which are NumPy's and TensorFlow's alike; no comparison with NaN is true.
+def _unit_remedy(x: np.ndarray) -> str:
+    finite = x[np.isfinite(x)]
+    if finite.size < x.size:
+        return _finite_remedy(x)
+    if finite.min() >= 0 and finite.max() > 1:
+        return "If these are grey values of 0 to 255, divide by 255."
+    if finite.min() >= 0:
+        return (
+            "0 and 1 have no density here: move the values inside, (255 * x + 0.5) / 256, or "
+            "use likelihoods.ContinuousBernoulli, which takes both ends."
+        )
+    return "Scale the values, or use a likelihood on the real numbers."
+
+
+def _count_remedy(x: np.ndarray) -> str:
+    finite = x[np.isfinite(x)]
+    if finite.size < x.size:
+        return _finite_remedy(x)
+    return "Counts are whole numbers >= 0: do not scale, centre or take logarithms of them."
+
+
+def _byte_remedy(x: np.ndarray) -> str:
+    finite = x[np.isfinite(x)]
+    if finite.size < x.size:
+        return _finite_remedy(x)
+    if finite.min() >= 0 and finite.max() <= 1:
+        return "Give the bytes as they are, 0 to 255: do not divide them."
+    return "Values of 8 bits are whole numbers from 0 to 255."
+
+
+# Operators and keras.ops alone, which serve NumPy and TensorFlow alike; no comparison with
+# NaN is true.
 REAL = Support("the real numbers", lambda x: abs(x) < math.inf, False, _finite_remedy)
 BINARY = Support("{0, 1}", lambda x: (x == 0) | (x == 1), True, _binary_remedy)
+UNIT = Support("(0, 1)", lambda x: (x > 0) & (x < 1), False, _unit_remedy, inside=0.5)
+CLOSED_UNIT = Support("[0, 1]", lambda x: (x >= 0) & (x <= 1), False, _unit_remedy, inside=0.5)
+COUNTS = Support(
+    "{0, 1, 2, ...}",
+    lambda x: (x >= 0) & (x < math.inf) & (x == keras.ops.floor(x)),
+    True,
+    _count_remedy,
+)
+BYTES = Support(
+    "{0, 1, ..., 255}",
+    lambda x: (x >= 0) & (x <= 255) & (x == keras.ops.floor(x)),
+    True,
+    _byte_remedy,
+)
