@@ -66,7 +66,7 @@ class Projection(keras.layers.Layer):
                 f"Expected: [B, ...] with fixed axes after the first. Received: "
                 f"{tuple(features_shape)}. Pool or flatten the variable axes."
             )
-        self.keeps_space = features[:-1] == self.shape[:-1]
+        self.keeps_space = bool(self.shape) and features[:-1] == self.shape[:-1]
         size_in = features[-1] if self.keeps_space else math.prod(features)
         size_out = self.shape[-1] if self.keeps_space else math.prod(self.shape)
         self.kernel = self.add_weight(
