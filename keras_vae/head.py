@@ -21,7 +21,12 @@ class Head(keras.layers.Layer, abc.ABC):
     The head owns the last projection, hence any network fits any family. What comes before
     the link functions is called raw: affine in the features (`projected`), or a learned
     number that no feature changes (`shared`).
+
+    Attributes:
+        xla: whether XLA can compile the distribution's draws and density.
     """
+
+    xla = True
 
     @abc.abstractmethod
     def projected(self) -> dict[str, tuple[int, ...]]:

@@ -19,9 +19,11 @@ class Posterior(Head):
 
     Attributes:
         reparameterised: whether a draw is a differentiable function of the parameters.
+        xla: whether XLA compiles its draws and densities.
     """
 
-    reparameterised = True
+    reparameterised: bool = True
+    xla: bool = True
 
     def __init__(
         self,
