@@ -27,9 +27,13 @@ class Prior(keras.layers.Layer, abc.ABC):
 
     Attributes:
         conditional: whether p(z) is p(z|condition).
+        uses_encoder: whether p(z) is made of posteriors, so that `distribution` needs `encode`.
+        xla: whether XLA can compile the distribution's draws and density.
     """
 
-    conditional = False
+    conditional: bool = False
+    uses_encoder: bool = False
+    xla: bool = True
 
     def __init__(
         self,
