@@ -63,7 +63,11 @@ class Head(keras.layers.Layer, abc.ABC):
         }
         self.learned = {
             name: self.add_weight(
-                shape, initializer=keras.initializers.Constant(first), name=f"shared_{name}"
+                shape,
+                initializer=keras.initializers.Constant(first),
+                trainable=self.trainable,
+                autocast=False,
+                name=f"shared_{name}",
             )
             for name, (shape, first) in self.shared().items()
         }
@@ -87,6 +91,6 @@ class Head(keras.layers.Layer, abc.ABC):
         self, name: str, shape: tuple[int, ...], features_shape: tuple[int | None, ...]
     ) -> Projection:
         """A built `Projection` of the features to `shape`, for a family's `build`."""
-        layer = Projection(shape, name=name, dtype=self.dtype_policy)
+        layer = Projection(shape, name, self.dtype_policy, self.trainable)
         layer.build(features_shape)
         return layer

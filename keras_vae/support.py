@@ -24,19 +24,23 @@ class Support:
         contains: elementwise membership, for NumPy arrays and for tensors in a graph.
         discrete: whether its values are integers, which bytes may stand for.
         remedy: from an array with a value outside to what its owner should do.
-        inside: some value of the set, to stand where there is none.
+        inside: some value of the set, to stand where there is none; one for each value of the
+            last axis where those have sets of their own.
     """
 
     name: str
     contains: Callable[[Array], Array]
     discrete: bool
     remedy: Callable[[np.ndarray], str]
-    inside: float = 0.0
+    inside: float | tuple[float, ...] = 0.0
 
 
 def _finite_remedy(x: np.ndarray) -> str:
     if np.isnan(x).any():
-        return "Remove or impute the missing values: this likelihood has no notion of them."
+        return (
+            "Remove or impute the missing values, or wrap the likelihood in likelihoods.Missing: "
+            "this one has no notion of them."
+        )
     return "Remove the infinite values, or clip them where that is what they mean."
 
 
@@ -85,6 +89,32 @@ def _byte_remedy(x: np.ndarray) -> str:
     return "Values of 8 bits are whole numbers from 0 to 255."
 
 
+def _index_remedy(x: np.ndarray) -> str:
+    finite = x[np.isfinite(x)]
+    if finite.size < x.size:
+        return _finite_remedy(x)
+    if finite.min() == 1 and (finite == finite.round()).all():
+        return "If the first category is 1, subtract 1: they count from 0."
+    return "Number the categories from 0, and tell the likelihood how many there are."
+
+
+def _one_hot_remedy(x: np.ndarray) -> str:
+    finite = x[np.isfinite(x)]
+    if finite.size < x.size:
+        return _finite_remedy(x)
+    return (
+        "Each vector along the last axis has one 1 and else 0. For indices use "
+        "likelihoods.Categorical, for counts likelihoods.Multinomial."
+    )
+
+
+def _in_one_hot_vector(x: Array) -> Array:
+    """False for a value that is not 0 or 1, and for all of a vector of 0 and 1 without one 1."""
+    binary = (x == 0) | (x == 1)
+    ones = keras.ops.sum(keras.ops.cast(x == 1, "int32"), axis=-1, keepdims=True)
+    return binary & ((ones == 1) | ~keras.ops.all(binary, axis=-1, keepdims=True))
+
+
 # Operators and keras.ops alone, which serve NumPy and TensorFlow alike; no comparison with
 # NaN is true.
 REAL = Support("the real numbers", lambda x: abs(x) < math.inf, False, _finite_remedy)
@@ -103,3 +133,15 @@ BYTES = Support(
     True,
     _byte_remedy,
 )
+ONE_HOT = Support("one-hot vectors along the last axis", _in_one_hot_vector, True, _one_hot_remedy)
+
+
+def category_indices(count: int) -> Support:
+    """The whole numbers from 0 to `count - 1`."""
+    middle = {2: "", 3: "1, "}.get(count, "1, ..., ")
+    return Support(
+        f"{{0, {middle}{count - 1}}}",
+        lambda x: (x >= 0) & (x < count) & (x == keras.ops.floor(x)),
+        True,
+        _index_remedy,
+    )

@@ -2,11 +2,13 @@
 
 import abc
 import numbers
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.data.source import Source, as_source
 from keras_vae.head import Head
 from keras_vae.statement import Statement
 from keras_vae.support import Support
@@ -27,9 +29,11 @@ class Likelihood(Head):
 
     Attributes:
         takes_size_factor: whether an observed size factor goes with each x.
+        takes_columns: whether x may be a dict of columns.
     """
 
     takes_size_factor = False
+    takes_columns = False
 
     def __init__(
         self,
@@ -107,12 +111,23 @@ class Likelihood(Head):
         """Called in each step of training, before the density: p(x|z) with what x itself fixes."""
         return distribution
 
+    def average(self, distribution: tfd.Distribution, weights: tf.Tensor) -> tf.Tensor:
+        """What stands for a mixture of p(x|z_k), batch `[K, B]`, of these weights: `[B, *E]`."""
+        weights = tf.reshape(
+            weights, (*tf.unstack(tf.shape(weights)), *(1,) * len(self.event_shape))
+        )
+        return tf.reduce_sum(weights * self.centre(distribution), axis=0)
+
     def filled(self, value: float | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         """A number as a parameter: `[..., 1, ..., 1]`, with the leading axes of `like`."""
         axes = len(self.event_shape)
         ones = tf.ones((axes,), tf.int32)
         leading = tf.shape(like)[: tf.rank(like) - axes]
-        return tf.fill(tf.concat([leading, ones], 0), tf.cast(value, like.dtype))
+        # Not by tf.cast, which makes a Python number a float32 first.
+        number = (
+            tf.cast(value, like.dtype) if tf.is_tensor(value) else tf.constant(value, like.dtype)
+        )
+        return tf.fill(tf.concat([leading, ones], 0), number)
 
     def independent_values(self, distribution: tfd.Distribution) -> tfd.Distribution:
         """A distribution of single values, batch `[..., *E]`, with the values as its event."""
@@ -140,6 +155,14 @@ class Likelihood(Head):
         return {**super().get_config(), "event_shape": self.event_shape}
 
     # Data
+
+    def as_source(self, x: Any) -> Source:
+        """What the user gives as x, as rows `[N, *E]`."""
+        return as_source(x)
+
+    def given_back(self, x: tf.Tensor) -> Any:
+        """x as the user gets it."""
+        return x
 
     def contains(self, x: tf.Tensor) -> tf.Tensor:
         """Whether every value is in the support: a scalar, cheap in a graph."""
@@ -178,7 +201,6 @@ class Likelihood(Head):
                 f"index [{', '.join(map(str, where))}], the first of {outside.size} such "
                 f"values of {x.size}. {self.support.remedy(x)}"
             )
-
 
 
 def pooled(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

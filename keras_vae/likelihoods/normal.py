@@ -4,15 +4,17 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import is_real
-from keras_vae.likelihoods.likelihood import Likelihood
-from keras_vae.networks.projection import inverse_positive, positive
+from keras_vae.likelihoods.likelihood import mean_to_shape
+from keras_vae.likelihoods.scaled import ScaledLikelihood, spread
+from keras_vae.networks.projection import SCALE_FLOOR, positive
 from keras_vae.statement import Statement
 from keras_vae.support import REAL, Support
 
+MEMORY = 100  # steps of training, whose mean squared error is the optimal scale at evaluation
+
 
 @keras.saving.register_keras_serializable(package="keras_vae")
-class Normal(Likelihood):
+class Normal(ScaledLikelihood):
     """`log p(x|z) = -sum_i [(x_i - loc_i(z))^2 / 2 scale_i^2 + log scale_i + 1/2 log 2 pi]`.
 
     With a fixed scale this is squared error with the weight `1 / 2 scale^2`, and a constant
@@ -20,16 +22,27 @@ class Normal(Likelihood):
     p(x|z), whose squared error is larger by `d scale^2` in expectation and trains nothing
     better. The smaller the scale, the more latent directions are worth their KL.
 
+    `"optimal"` is the scale that maximises the mean of log p(x|z) over a batch and its draws
+    of z: `scale^2` is the mean squared error. No gradient passes through it, and none is
+    lost: at a maximum over the scale the derivative by the scale is zero, so the total
+    derivative of the maximised bound by any other weight is the partial one (the envelope
+    theorem). This is exact for the ELBO; for another bound, or with sample weights, the
+    scale is still the one that fits the errors. Evaluation takes the mean squared error of
+    about the last 100 steps, a weight that no optimizer changes. Here sigma-VAE's objective
+    is `-d/2 log(mean squared error)` up to a constant.
+
     Args:
         event_shape: E, the shape of one x.
-        scale: a positive number, fixed; `"shared"`, one learned number (Rybkin et al. 2021);
-            or `"per_value"`, a function of z for each value.
+        scale: a positive number, fixed; `"shared"`, one learned number; `"per_channel"`, one
+            for each channel, the last axis of x; `"per_value"`, a function of z for each
+            value; or `"optimal"`, the analytic optimum of `"shared"` (Rybkin et al. 2021).
 
-    Parameters: `loc` `[B, *E]`; `scale`, `[B, *E]` where it depends on z, else `[B, 1, ...]`.
+    Parameters: `loc` `[B, *E]`; `scale`, `[B, *E]` where it depends on z, else `[B, 1, ...]`,
+        with the channels last where each has its own.
 
     Raises:
         ValueError: if `event_shape` is not a tuple of positive integers, if `scale` is none
-            of the three, or when data is NaN or infinite.
+            of the five, or when data is NaN or infinite.
 
     Example: `keras_vae.likelihoods.Normal((28, 28, 1), scale="shared")`
 
@@ -37,44 +50,58 @@ class Normal(Likelihood):
     with Calibrated Decoders, ICML 2021.
     """
 
-    def __init__(
-        self,
-        event_shape: tuple[int, ...] = (),
-        scale: float | str = 1.0,
-        name: str | None = None,
-        dtype: object = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(event_shape, name=name, dtype=dtype, trainable=trainable)
-        if scale not in ("shared", "per_value") and not (is_real(scale) and float(scale) > 0):
-            raise ValueError(
-                "`scale` of Normal is the standard deviation of x given z. Expected: a "
-                f'positive number, "shared" or "per_value". Received: {scale!r}.'
-            )
-        self.scale = scale if isinstance(scale, str) else float(scale)
+    words = (*ScaledLikelihood.words, "optimal")
 
-    def projected(self) -> dict[str, tuple[int, ...]]:
-        shapes = {"loc": self.event_shape}
-        return {**shapes, "scale": self.event_shape} if self.scale == "per_value" else shapes
+    def build(self, features_shape: tuple[int | None, ...]) -> None:
+        super().build(features_shape)
+        if self.scale == "optimal":
+            self.learned["variance"] = self._statistic("variance", (1,) * len(self.event_shape))
+            self.steps = self._statistic("steps", ())
 
-    def shared(self) -> dict[str, tuple[tuple[int, ...], float]]:
-        one = float(inverse_positive(1.0))
-        return {"scale": ((1,) * len(self.event_shape), one)} if self.scale == "shared" else {}
+    def _statistic(self, name: str, shape: tuple[int, ...]) -> keras.Variable:
+        first = "ones" if name == "variance" else "zeros"
+        return self.add_weight(
+            shape,
+            initializer=first,
+            trainable=False,
+            autocast=False,  # a small variance is none in half precision
+            aggregation="mean",
+            name=name,
+        )
 
     def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        if "scale" in raw:
-            return {"loc": raw["loc"], "scale": positive(raw["scale"])}
-        return {"loc": raw["loc"], "scale": self.filled(self.scale, raw["loc"])}
+        if self.scale == "optimal":
+            return {"loc": raw["loc"], "scale": _root(raw["variance"])}
+        return {"loc": raw["loc"], "scale": self.scale_from(raw)}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return self.independent_values(tfd.Normal(parameters["loc"], parameters["scale"]))
 
+    def adapt(self, distribution: tfd.Distribution, x: tf.Tensor) -> tfd.Distribution:
+        """With `"optimal"`, p(x|z) at the batch's optimal scale, which is also remembered."""
+        if self.scale != "optimal" or not self.trainable:
+            return distribution
+        loc = distribution.distribution.loc
+        variance = _mean_of_all_replicas(tf.stop_gradient((x - loc) ** 2))
+        self._remember(variance)
+        return self.distribution({"loc": loc, "scale": self.filled(_root(variance), loc)})
+
+    def _remember(self, variance: tf.Tensor) -> None:
+        """A mean of all steps at first, so that the first sets it, then a moving one."""
+        old = self.learned["variance"]
+        steps = tf.convert_to_tensor(self.steps) + 1
+        rate = tf.maximum(1 / steps, 1 / MEMORY)
+        old.assign(old + rate * (tf.cast(variance, steps.dtype) - old))
+        self.steps.assign(steps)
+
     def one_scale(self) -> float | None:
-        """The scale of every value, fixed or as learned so far; None where it depends on z."""
-        if self.scale == "per_value":
+        """The scale of every value, fixed or as learned so far; None where values differ in it."""
+        if self.scale in ("per_value", "per_channel"):
             return None
         if self.scale == "shared":
             return float(positive(tf.reshape(self.learned["scale"], ())))
+        if self.scale == "optimal":
+            return float(_root(tf.reshape(self.learned["variance"], ())))
         return float(self.scale)
 
     @property
@@ -82,40 +109,40 @@ class Normal(Likelihood):
         return REAL
 
     def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
-        if self.scale == "per_value":
-            # A value that is constant in the training data still has a density: give it
-            # a hundredth of the spread of the others.
-            floor = 1e-4 * tf.reduce_mean(variance) + 1e-12
-            scale = tf.sqrt(tf.maximum(variance, floor))
-        elif self.scale == "shared":
-            scale = tf.fill(tf.shape(mean), tf.sqrt(tf.reduce_mean(variance) + 1e-12))
-        else:
-            return {"loc": mean}
-        return {"loc": mean, "scale": inverse_positive(scale)}
+        if self.scale == "optimal":
+            common = mean_to_shape(variance, self.scale_shape)
+            return {"loc": mean, "variance": tf.broadcast_to(common, tf.shape(variance))}
+        own = spread(variance) if self.scale == "per_value" else tf.sqrt(variance + 1e-12)
+        return {"loc": mean, **self.start_scale(own)}
 
     def noise_variance(self, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor | None:
-        if self.scale == "shared":
+        if self.scale in ("shared", "optimal"):
             return None
+        if self.scale == "per_channel":  # each channel's scale shrinks on its own
+            return super().noise_variance(mean, variance)
         if self.scale == "per_value":
             return variance
         return tf.fill(self.event_shape, tf.constant(self.scale, variance.dtype) ** 2)
 
     def statement(self) -> Statement:
-        sources = {
-            "shared": "one learned number, through softplus",
-            "per_value": "softplus of a linear function of the decoder's features",
-        }
-        learned = {"shared": ("loc(z)", "scale"), "per_value": ("loc(z)", "scale(z)")}
-        return self.stated(
-            equation=r"p(x|z) = \prod_i \mathcal{N}(x_i;\ \mathrm{loc}_i(z),\ \mathrm{scale}_i^2)",
-            parameters={
-                "loc": "linear in the decoder's features",
-                "scale": sources.get(str(self.scale), f"fixed at {self.scale}"),
-            },
-            learned=learned.get(str(self.scale), ("loc(z)",)),
-            fixed=("values are independent given z",)
-            + (() if isinstance(self.scale, str) else ("scale",)),
+        return self.stated_with_scale(
+            r"p(x|z) = \prod_i \mathcal{N}(x_i;\ \mathrm{loc}_i(z),\ \mathrm{scale}_i^2)"
         )
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "scale": self.scale}
+
+def _root(variance: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(tf.maximum(variance, SCALE_FLOOR**2))
+
+
+def _mean_of_all_replicas(values: tf.Tensor) -> tf.Tensor:
+    """The mean, a scalar; over the whole batch where replicas hold parts of it.
+
+    What is NaN is missing (`likelihoods.Missing`) and does not count.
+    """
+    known = ~tf.math.is_nan(values)
+    total = tf.reduce_sum(tf.where(known, values, tf.zeros_like(values)))
+    size = tf.reduce_sum(tf.cast(known, values.dtype))
+    replica = tf.distribute.get_replica_context()
+    if replica is not None and replica.num_replicas_in_sync > 1:
+        total, size = replica.all_reduce(tf.distribute.ReduceOp.SUM, [total, size])
+    return total / tf.maximum(size, 1)
