@@ -8,18 +8,39 @@ from parts import (
     POSTERIORS,
     PRIORS,
     assert_close_to_mean,
+    assert_finite,
     built,
     every,
     features,
     normal_covariance,
     numpy,
 )
+from scipy import stats
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.divergences import is_exact, kl_divergence
+from keras_vae.distributions.blocks import Blocks
+from keras_vae.divergences import (
+    factors,
+    is_exact,
+    kl_divergence,
+    kl_per_dimension,
+    log_prob_per_dimension,
+    mmd_squared,
+)
 
+NORMALS = ["DiagonalNormal", "FullCovarianceNormal", "LowRankNormal"]
 all_posteriors = pytest.mark.parametrize("make", every(POSTERIORS))
-all_priors = pytest.mark.parametrize("make_prior", every(PRIORS))
+normals = pytest.mark.parametrize("make", every({name: POSTERIORS[name] for name in NORMALS}))
+# Every posterior with every prior on the same values of z.
+all_pairs = pytest.mark.parametrize(
+    ("make", "make_prior"),
+    [
+        pytest.param(make, make_prior, id=f"{name}-{prior}")
+        for name, make in POSTERIORS.items()
+        for prior, make_prior in PRIORS.items()
+        if make().support == make_prior().support
+    ],
+)
 
 
 def posterior_of(make, batch=4):
@@ -29,9 +50,16 @@ def posterior_of(make, batch=4):
 
 
 def prior_of(make):
+    """p(z), batch `[]`, or `[1]` of a prior that is given a condition."""
     prior = make()
-    prior.build(None)
-    return prior.distribution()
+    prior.build((None, 3), 2 if prior.conditional else 0)
+    condition = tf.ones((1, 2)) if prior.conditional else None
+    if not prior.uses_encoder:
+        return prior.distribution(condition)
+    head = built(POSTERIORS["DiagonalNormal"]())
+    return prior.distribution(
+        condition, lambda x: head.distribution(head(tf.pad(x, [(0, 0), (0, 2)])))
+    )
 
 
 def standard_normal():
@@ -56,7 +84,7 @@ def mixture(batch=3):
     )
 
 
-@all_posteriors
+@normals
 def test_the_kl_to_a_standard_normal_is_the_closed_form(make):
     parameters, q = posterior_of(make)
     loc, covariance = numpy(parameters)["loc"], normal_covariance(parameters)
@@ -85,14 +113,18 @@ def test_the_kl_of_a_full_covariance_posterior_is_the_formula_of_its_page():
     np.testing.assert_allclose(kl, 0.5 * squares - logs, rtol=1e-5)
 
 
-@all_posteriors
-@all_priors
+@all_pairs
 def test_the_kl_is_the_mean_of_the_log_ratio_of_draws(make, make_prior):
-    _, q = posterior_of(make)
-    p = prior_of(make_prior)
-    z = q.sample(20_000, seed=0)
-    kl = kl_divergence(q, p, z)
-    assert_close_to_mean(q.log_prob(z) - p.log_prob(z), kl.numpy())
+    """In the limit if it is exact, else of the draws that there are."""
+    (_, q), p = posterior_of(make), prior_of(make_prior)
+    exact = is_exact(q, p)
+    z = q.sample(10_000 if exact else 3, seed=0)
+    ratio, kl = q.log_prob(z) - p.log_prob(z), kl_divergence(q, p, z)
+    assert kl.shape == (4,)
+    if exact:
+        assert_close_to_mean(ratio, kl.numpy())
+    else:
+        np.testing.assert_allclose(kl, np.mean(ratio, axis=0), rtol=1e-5)
 
 
 @all_posteriors
@@ -106,15 +138,21 @@ def test_the_sampled_kl_of_a_distribution_with_itself_is_zero():
     np.testing.assert_array_equal(kl_divergence(q, q, q.sample(3, seed=0)), np.zeros(3))
 
 
-@all_posteriors
-@all_priors
+@normals
 @pytest.mark.parametrize("size", [1e-3, 1.0, 30.0, 1e3])
-def test_the_kl_is_not_negative(make, make_prior, size):
+def test_the_kl_of_a_normal_is_not_negative(make, size):
     head = built(make())
     q = head.distribution(head(size * features(256)))
-    kl = kl_divergence(q, prior_of(make_prior), q.sample(1, seed=0)).numpy()
+    kl = kl_divergence(q, standard_normal(), None).numpy()
     assert np.isfinite(kl).all()
     assert kl.min() >= 0
+
+
+@all_pairs
+def test_an_exact_kl_is_not_negative(make, make_prior):
+    (_, q), p = posterior_of(make, batch=64), prior_of(make_prior)
+    if is_exact(q, p):
+        assert kl_divergence(q, p, None).numpy().min() >= 0
 
 
 def test_the_kl_of_the_prior_is_zero_at_its_parameters():
@@ -163,15 +201,183 @@ def test_the_sampled_kl_has_a_gradient_towards_the_prior():
     np.testing.assert_allclose(tape.gradient(kl, loc), [expected], rtol=1e-5)
 
 
-@all_posteriors
+@normals
 def test_whether_the_kl_is_exact_is_known(make):
     _, q = posterior_of(make)
     assert is_exact(q, standard_normal())
     assert not is_exact(mixture(), tfd.MultivariateNormalDiag(tf.zeros(1), tf.ones(1)))
 
 
-@all_posteriors
+@normals
 def test_the_exact_kl_does_not_depend_on_the_draws(make):
     _, q = posterior_of(make)
     first, second = (kl_divergence(q, standard_normal(), q.sample(1, seed=s)) for s in (0, 1))
     np.testing.assert_array_equal(first, second)
+
+
+# Dimension by dimension
+
+
+def normal(size=3, batch=4, seed=0):
+    random = np.random.default_rng(seed)
+    loc = random.normal(size=(batch, size)).astype("float32")
+    scale = random.uniform(0.3, 2.0, size=(batch, size)).astype("float32")
+    return tfd.MultivariateNormalDiag(loc, scale)
+
+
+def laplace(size=2, batch=4):
+    loc = np.random.default_rng(1).normal(size=(batch, size)).astype("float32")
+    return tfd.Independent(tfd.Laplace(loc, 0.7), 1)
+
+
+INDEPENDENT = {
+    "normal": normal,
+    "normal-of-one-scale": lambda: tfd.MultivariateNormalDiag(normal().mean()),
+    "normal-of-one-loc": lambda: tfd.MultivariateNormalDiag(scale_diag=normal().stddev()),
+    "laplace": laplace,
+    "bernoulli": lambda: tfd.Independent(tfd.Bernoulli(logits=normal().mean(), dtype="float32"), 1),
+    "blocks": lambda: Blocks([normal(3), laplace(2), normal(1)]),
+    "blocks-of-blocks": lambda: Blocks([normal(1), Blocks([laplace(2), normal(2)])]),
+}
+independent = pytest.mark.parametrize("make", every(INDEPENDENT))
+
+
+@independent
+def test_the_log_densities_of_the_dimensions_add_up(make):
+    q = make()
+    z = q.sample(5, seed=0)
+    found = log_prob_per_dimension(q, z)
+    assert found.shape == z.shape
+    np.testing.assert_allclose(tf.reduce_sum(found, -1), q.log_prob(z), rtol=1e-5)
+    assert sum(factor.batch_shape[-1] for factor in factors(q)) == z.shape[-1]
+
+
+def test_the_log_density_of_a_dimension_is_its_own():
+    q = normal()
+    z = q.sample(5, seed=0)
+    expected = stats.norm.logpdf(z, q.mean(), q.stddev())
+    np.testing.assert_allclose(log_prob_per_dimension(q, z), expected, rtol=1e-5)
+
+
+def test_the_kls_of_the_dimensions_are_those_of_their_distributions():
+    q, p = normal(), normal(batch=1, seed=7)[0]
+    found = kl_per_dimension(q, p)
+    assert found.shape == (4, 3)
+    expected = tfd.Normal(q.mean(), q.stddev()).kl_divergence(tfd.Normal(p.mean(), p.stddev()))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(found, -1), q.kl_divergence(p), rtol=1e-5)
+
+
+def test_the_blocks_of_posterior_and_prior_may_differ():
+    whole = tfd.MultivariateNormalDiag(tf.zeros(5), 1.5 * tf.ones(5))
+    parts = Blocks([normal(2), normal(3, seed=3)])
+    two = Blocks([whole[...], tfd.MultivariateNormalDiag(tf.ones(1), tf.ones(1))])
+    three = Blocks([normal(1, seed=5), normal(4), normal(1, seed=8)])
+    z = parts.sample(3, seed=0)
+    for q, p, draws in ((parts, whole, z), (three, two, three.sample(3, seed=0))):
+        found = kl_per_dimension(q, p)
+        ratio = log_prob_per_dimension(q, draws) - log_prob_per_dimension(p, draws)
+        assert found.shape == ratio.shape[1:]
+        loc, scale = q.mean(), np.sqrt(q.variance())
+        by_dimension = tfd.Normal(loc, scale).kl_divergence(
+            tfd.Normal(p.mean(), np.sqrt(p.variance()))
+        )
+        np.testing.assert_allclose(found, by_dimension, rtol=1e-4)
+
+
+def test_a_dimension_without_a_closed_form_is_sampled_and_the_others_are_not():
+    q = Blocks([normal(2), tfd.Independent(tfd.Gumbel(tf.zeros((4, 1)), 1.0), 1)])
+    p = tfd.MultivariateNormalDiag(tf.zeros(3), tf.ones(3))
+    z = q.sample(7, seed=0)
+    found = kl_per_dimension(q, p, z)
+    exact = kl_per_dimension(q.blocks[0], tfd.MultivariateNormalDiag(tf.zeros(2), tf.ones(2)))
+    np.testing.assert_allclose(found[:, :2], exact, rtol=1e-5)
+    ratio = log_prob_per_dimension(q, z) - log_prob_per_dimension(p, z)
+    np.testing.assert_allclose(found[:, 2], np.mean(ratio[..., 2], 0), rtol=1e-5)
+    with pytest.raises(NotImplementedError):
+        kl_per_dimension(q, p)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tfd.MultivariateNormalTriL(tf.zeros((4, 2)), tf.eye(2)),
+        lambda: mixture(),
+        lambda: tfd.SphericalUniform(3),
+        lambda: Blocks([normal(1), tfd.SphericalUniform(3)]),
+        lambda: tfd.Independent(tfd.OneHotCategorical(tf.zeros((4, 2, 3))), 1),
+        lambda: tfd.Independent(normal(), 0),
+    ],
+)
+def test_dimensions_that_are_not_independent_are_refused(make):
+    with pytest.raises(NotImplementedError, match="whose dimensions are independent") as error:
+        factors(make())
+    assert "Received: " in str(error.value)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_dimensions_are_the_same_in_a_graph(compiled):
+    def both(loc, z):
+        scale = tf.math.softplus(loc)
+        blocks = [(loc[:, :2], scale[:, :2]), (loc[:, 2:], scale[:, 2:])]
+        q = Blocks([tfd.MultivariateNormalDiag(*block) for block in blocks])
+        p = tfd.MultivariateNormalDiag(tf.zeros(3), tf.ones(3))
+        return kl_per_dimension(q, p), log_prob_per_dimension(q, z)
+
+    loc, z = normal().mean(), normal().sample(2, seed=0)
+    signature = [tf.TensorSpec((None, 3)), tf.TensorSpec((2, None, 3))]
+    graph = tf.function(both, signature, jit_compile=compiled)
+    for found, expected in zip(graph(loc, z), both(loc, z), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+# Two sets of draws
+
+
+def rbf(r2):
+    return tf.exp(-r2 / 2)
+
+
+def two_sets(repeats=2_000, shift=0.0):
+    random = np.random.default_rng(0)
+    z, y = random.normal(size=(2, repeats, 8, 2))
+    return tf.constant(z), tf.constant(y + shift)
+
+
+def test_the_discrepancy_is_the_mean_over_pairs():
+    z, y = (a.numpy() for a in two_sets(3))
+    k = lambda a, b: np.exp(-((a - b) ** 2).sum() / 2)  # noqa: E731, a letter
+    for found, (zs, ys) in zip(mmd_squared(z, y, rbf), zip(z, y, strict=True), strict=True):
+        pairs = [
+            k(zs[i], zs[j]) + k(ys[i], ys[j]) - k(zs[i], ys[j]) - k(ys[i], zs[j])
+            for i in range(8)
+            for j in range(8)
+            if i != j
+        ]
+        assert float(found) == pytest.approx(np.mean(pairs))
+
+
+def test_the_discrepancy_of_equal_distributions_has_mean_zero():
+    found = mmd_squared(*two_sets(), rbf).numpy()
+    assert found.min() < 0 < found.max()
+    assert_close_to_mean(found, 0.0)
+
+
+def test_the_discrepancy_of_two_normals_has_the_closed_form_as_its_mean():
+    """`E k(z, y) = 3^-1 exp(-|m|^2 / 6)` for standard Normals that are m apart."""
+    found = mmd_squared(*two_sets(shift=1.0), rbf).numpy()
+    assert_close_to_mean(found, 2 / 3 * (1 - np.exp(-2 / 6)))
+
+
+def test_the_discrepancy_of_single_draws_is_zero():
+    z, y = two_sets(3)
+    np.testing.assert_array_equal(mmd_squared(z[:, :1], y[:, :1], rbf), np.zeros(3))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_the_discrepancy_and_its_gradient_are_finite(offset):
+    z = tf.constant(np.repeat([[[0.5, -0.5]]], 4, axis=1) + offset, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        value = mmd_squared(z, -z, rbf)
+    assert_finite(value, tape.gradient(value, z))

@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -11,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 
+Densities: TypeAlias = Callable[[], tuple[tfd.Distribution, tfd.Distribution]]
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
@@ -26,6 +28,8 @@ class Terms(NamedTuple):
         q: q(z|x), batch `[B]`.
         p: p(z), batch `[]` or `[B]`.
         seed: a stateless seed `[2]`, for what a bound draws itself.
+        kl_of_condition: log q(c|x) - log p(c), `[B]`, of a condition that is itself a latent
+            variable, else 0: its share in `kl`.
     """
 
     log_likelihood: tf.Tensor
@@ -36,6 +40,7 @@ class Terms(NamedTuple):
     q: tfd.Distribution
     p: tfd.Distribution
     seed: tf.Tensor
+    kl_of_condition: tf.Tensor | float = 0.0
 
     @property
     def log_weights(self) -> tf.Tensor:
@@ -49,6 +54,12 @@ class Terms(NamedTuple):
         through z: `log_posterior - score + stop_gradient(score)`.
         """
         return self.q.log_prob(tf.stop_gradient(self.z))
+
+    def without_score(self) -> "Terms":
+        """The same values, with the gradient of log q(z|x) that goes through z alone."""
+        score = self.score()
+        path = self.log_posterior - score + tf.stop_gradient(score)
+        return self._replace(log_posterior=path)
 
 
 class Objective(abc.ABC):
@@ -72,6 +83,11 @@ class Objective(abc.ABC):
             step: the optimizer's iterations, which schedules are read at.
         """
 
+    @property
+    def differentiates_bound(self) -> bool:
+        """Whether the gradient is that of the value that is reported: no `surrogate`, no weight."""
+        return True
+
     def surrogate(self, terms: Terms, step: tf.Tensor | int) -> tf.Tensor:
         """What is differentiated in the bound's place, `[B]`; its value is never reported.
 
@@ -79,7 +95,7 @@ class Objective(abc.ABC):
         """
         return self.bound(terms, step)
 
-    def path_weight(self, terms: Terms) -> tf.Tensor | None:
+    def path_weight(self, terms: Terms, step: tf.Tensor | int) -> tf.Tensor | None:
         """What the gradient that reaches each draw of z is multiplied by, `[K, B]`; None for 1."""
         return None
 
@@ -108,6 +124,13 @@ class Objective(abc.ABC):
                 'or objectives.ELBO(gradient="score", num_samples=2 or more). Received: '
                 f"{self!r}."
             )
+
+    def require_densities(self, densities: Densities) -> None:  # noqa: B027, most ask nothing
+        """Raises a ValueError if the bound asks for what these densities have no formula for.
+
+        Args:
+            densities: makes q(z|x) and p(z); called only by a bound that asks.
+        """
 
     def get_config(self) -> dict:
         """The arguments, JSON-able, as Keras saves them."""
