@@ -9,6 +9,7 @@ if keras.backend.backend() != "tensorflow":
         "in the environment before keras is imported, or change ~/.keras/keras.json."
     )
 
+from keras_vae import conditions as conditions
 from keras_vae import data as data
 from keras_vae import evaluation as evaluation
 from keras_vae import likelihoods as likelihoods

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.data.source import Source, every
+from keras_vae.data.sparse import dense
 from keras_vae.likelihoods import Likelihood
 from keras_vae.objectives import Objective
 
@@ -65,7 +66,7 @@ def linear_directions(
     """
     if len(source) < 2:
         raise ValueError("A covariance needs at least 2 examples. Received: 1. Pass more of x.")
-    rows = source.values[every(len(source), MAX_ROWS)]
+    rows = dense(source.values[every(len(source), MAX_ROWS)])
     x = rows.reshape(len(rows), -1).astype("float64") / source.divisor
     # Bits that are drawn from grey values vary by m(1 - m) more, each on its own.
     drawn = (x * (1 - x)).mean(axis=0) if source.dynamic else np.zeros(x.shape[1])
@@ -75,9 +76,9 @@ def linear_directions(
         noise = likelihood.noise_variance(tf.constant(mean), tf.constant(variance))
     except NotImplementedError as error:
         raise ValueError(
-            f"There is no linear theory for {type(likelihood).__name__}. Expected: a likelihood "
-            "of an exponential family, such as Normal, Bernoulli or Poisson. Train, and look at "
-            "the KL instead."
+            f"There is no linear theory for {type(likelihood).__name__} as it is. Expected: a "
+            'Normal with a fixed, "shared" or "per_value" scale, a Bernoulli or a '
+            "ContinuousBernoulli. Train, and look at the KL instead."
         ) from error
     if noise is None:
         return _learned_scale(_eigenvalues(x, drawn), latent_size, beta)

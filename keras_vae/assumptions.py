@@ -6,6 +6,7 @@ import math
 
 import tensorflow as tf
 
+from keras_vae.conditions import Condition
 from keras_vae.likelihoods import Likelihood, Normal
 from keras_vae.objectives import Objective
 from keras_vae.posteriors import Posterior
@@ -23,7 +24,8 @@ class Bound:
         beta: the weight of the KL now.
         num_samples: K.
         settings: the objective's arguments, as they are saved.
-        kl: `"exact"` or `"sampled"`.
+        estimator: how its gradient is estimated, in words.
+        kl: `"exact"` or `"sampled"`, of the KL that is logged.
         kl_equation: the KL between what and what.
     """
 
@@ -32,6 +34,7 @@ class Bound:
     beta: float
     num_samples: int
     settings: dict
+    estimator: str
     kl: str
     kl_equation: str = (
         r"\mathrm{KL}(q(z|x)\,\|\,p(z)) = \mathbb{E}_{q(z|x)}[\log q(z|x) - \log p(z)]"
@@ -44,7 +47,7 @@ class SquaredError:
 
     Attributes:
         equation: -log p(x|z), in Markdown mathematics.
-        scale: sigma, or None where it depends on z.
+        scale: sigma, or None where it is not one number.
         weight: 1 / 2 sigma^2, what the squared error of the mean is multiplied by.
         constant: d/2 log(2 pi sigma^2), nats per example.
         effective_variance: beta sigma^2, the variance that beta and sigma amount to.
@@ -68,6 +71,8 @@ class Assumptions:
         bound: what is maximised.
         squared_error: for a Normal likelihood, else None.
         decode_returns: what `vae.decode(z)` is.
+        condition: what each density is conditional on, in words, or None.
+        ex_post: what `sample` draws z from in place of p(z), or None.
     """
 
     posterior: Statement
@@ -76,6 +81,8 @@ class Assumptions:
     bound: Bound
     squared_error: SquaredError | None
     decode_returns: str
+    condition: str | None = None
+    ex_post: Statement | None = None
 
     def as_dict(self) -> dict:
         """The statement as JSON-able data."""
@@ -97,10 +104,15 @@ class Assumptions:
 
     def as_markdown(self) -> str:
         """The statement as a page with its equations."""
+        given = (
+            [] if self.condition is None else [f"Each density is conditional on {self.condition}."]
+        )
         sections = [
             "# What this model assumes",
+            *given,
             _section("q(z|x), the posterior", self.posterior),
             _section("p(z), the prior", self.prior),
+            *_ex_post_section(self.ex_post),
             _section("p(x|z), the likelihood", self.likelihood),
             _bound_section(self.bound),
         ]
@@ -123,6 +135,8 @@ def state(
     objective: Objective,
     step: tf.Tensor | int,
     kl_is_exact: bool,
+    condition: Condition | None = None,
+    ex_post: Prior | None = None,
 ) -> Assumptions:
     """The statement of a model with these parts at this step of its optimizer."""
     beta = float(objective.beta_at(step))
@@ -136,6 +150,7 @@ def state(
             beta=beta,
             num_samples=objective.num_samples,
             settings=objective.get_config(),
+            estimator=objective.estimator(),
             kl="exact" if kl_is_exact else "sampled",
         ),
         squared_error=_squared_error(likelihood, beta) if isinstance(likelihood, Normal) else None,
@@ -144,6 +159,8 @@ def state(
             "computes. `.mean()` is the expected x; `.sample()` is a draw of x, with the noise of "
             "p(x|z) in it. The two are different pictures, and are never mixed."
         ),
+        condition=None if condition is None else condition.describe(),
+        ex_post=None if ex_post is None else ex_post.statement(),
     )
 
 
@@ -152,8 +169,8 @@ def _squared_error(likelihood: Normal, beta: float) -> SquaredError:
     if scale is None:
         return SquaredError(
             equation=(
-                r"-\log p(x|z) = \sum_i \frac{(x_i - \mathrm{loc}_i(z))^2}{2\,\mathrm{scale}_i(z)^2} "
-                r"+ \sum_i \log \mathrm{scale}_i(z) + \frac{d}{2}\log 2\pi"
+                r"-\log p(x|z) = \sum_i \frac{(x_i - \mathrm{loc}_i(z))^2}{2\,\mathrm{scale}_i^2} "
+                r"+ \sum_i \log \mathrm{scale}_i + \frac{d}{2}\log 2\pi"
             ),
             scale=None,
             weight=None,
@@ -187,6 +204,16 @@ def _section(title: str, statement: Statement) -> str:
     return "\n".join(lines)
 
 
+def _ex_post_section(statement: Statement | None) -> list[str]:
+    if statement is None:
+        return []
+    note = (
+        "It was fitted after training to draws of q(z|x) over the data. `sample` draws z from "
+        "it, and not from p(z); the bound, its KL and all that is logged keep p(z)."
+    )
+    return [_section("What `sample` draws z from", statement) + f"\n\n{note}"]
+
+
 def _bound_section(bound: Bound) -> str:
     lines = [
         f"## The bound that is maximised: {bound.family}",
@@ -194,7 +221,8 @@ def _bound_section(bound: Bound) -> str:
         f"$$ {bound.equation} $$",
         "",
         f"- beta = {bound.beta:g}, K = {bound.num_samples}",
-        f"- the KL is {bound.kl}: $ {bound.kl_equation} $",
+        f"- the gradient: {bound.estimator}",
+        f"- the KL that is logged is {bound.kl}: $ {bound.kl_equation} $",
     ]
     return "\n".join(lines)
 
@@ -202,7 +230,7 @@ def _bound_section(bound: Bound) -> str:
 def _squared_error_section(error: SquaredError) -> str:
     lines = ["## Where squared error comes from", "", f"$$ {error.equation} $$", ""]
     if error.scale is None:
-        lines.append("- each value's squared error has its own weight, which depends on z")
+        lines.append("- the squared errors of different values have different weights")
     else:
         lines += [
             f"- sigma = {error.scale:.6g}: squared error has the weight {error.weight:.6g}",

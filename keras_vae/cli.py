@@ -13,8 +13,16 @@ from keras_vae.completion import bash_completion
 from keras_vae.data import Protocol
 from keras_vae.data.sets import BINARISATIONS, READERS, SPLITS, DataSet
 from keras_vae.feed import check_source
-from keras_vae.options import Data, Scale, Units
-from keras_vae.recipe import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS, Recipe
+from keras_vae.options import Data, Family, Scale, Units
+from keras_vae.recipe import (
+    LIKELIHOODS,
+    NETWORKS,
+    OBJECTIVES,
+    POSTERIORS,
+    PRIORS,
+    Recipe,
+    options_of,
+)
 from keras_vae.runs import Run, reconstruction_figure, sample_figure, train
 from keras_vae.vae import VAE
 
@@ -86,21 +94,19 @@ def cli() -> None:
 @click.option(
     "--latent-size", type=POSITIVE, help="D, the dimensions of z [default: 8, 20 for large data]."
 )
-@click.option(
-    "--posterior", type=click.Choice(list(POSTERIORS)), default="diagonal-normal", help="q(z|x)."
-)
-@click.option("--prior", type=click.Choice(list(PRIORS)), default="standard-normal", help="p(z).")
+@click.option("--posterior", type=Family(POSTERIORS), default="diagonal-normal", help="q(z|x).")
+@click.option("--prior", type=Family(PRIORS), default="standard-normal", help="p(z).")
 @click.option(
     "--likelihood",
-    type=click.Choice(list(LIKELIHOODS)),
+    type=Family(LIKELIHOODS),
     help="p(x|z) [default: what suits the data].",
 )
 @click.option(
     "--scale",
     type=Scale(),
-    help="Of a normal likelihood: a number, shared or per_value [default: shared].",
+    help="Of a normal likelihood: a number, shared, per_channel, per_value or optimal [default: shared].",
 )
-@click.option("--objective", type=click.Choice(list(OBJECTIVES)), default="elbo", help="The bound.")
+@click.option("--objective", type=Family(OBJECTIVES), default="elbo", help="The bound.")
 @click.option("--beta", type=click.FloatRange(min=0), help="Weight of the KL [default: 1].")
 @click.option(
     "--warm-up", type=click.IntRange(min=0), help="Epochs in which beta rises from 0 [default: 0]."
@@ -260,6 +266,21 @@ def sample_command(run: Path, count: int, to: Path | None, seed: int) -> None:
 def explain_command(model: Path) -> None:
     """Print what a saved MODEL (a run folder or a .keras file) assumes."""
     click.echo(_model(model).assumptions().as_markdown())
+
+
+@cli.command("families", short_help="List the distributions and bounds.")
+def families_command() -> None:
+    """List what --posterior, --prior, --likelihood and --objective take, and their options."""
+    slots = {
+        "posterior": POSTERIORS,
+        "prior": PRIORS,
+        "likelihood": LIKELIHOODS,
+        "objective": OBJECTIVES,
+    }
+    for slot, families in slots.items():
+        click.echo(f"--{slot}")
+        for name, family in families.items():
+            click.echo(f"  {name:32} {options_of(family)}")
 
 
 @cli.command("completion", short_help="Print a script for TAB.")

@@ -6,6 +6,7 @@ training step. Batches of Python generators are checked as they come.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +14,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.data.pipeline import EpochSeed, batches, weighted
+from keras_vae.beside import Beside, named, refuse_target
+from keras_vae.conditions import Condition
+from keras_vae.data.pipeline import EpochSeed, batches, packed
 from keras_vae.data.sets import DataSet
 from keras_vae.data.source import Source, as_source
+from keras_vae.data.sparse import dense
 from keras_vae.likelihoods import Likelihood
+
+CHUNK = 10_000_000  # values that are made dense at once
 
 
 class Feed:
@@ -24,20 +30,29 @@ class Feed:
 
     Args:
         likelihood: whose event shape and support the data must have.
+        condition: of the model, or None.
+        optional: names of what may be missing beside x.
 
     Attributes:
         refused: the errors that came up while batches were made. TensorFlow turns an
             exception inside a pipeline into one of its own; `reported` undoes that.
     """
 
-    def __init__(self, likelihood: Likelihood) -> None:
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        condition: Condition | None = None,
+        optional: tuple[str, ...] = (),
+    ) -> None:
         self.likelihood = likelihood
+        self.beside = Beside(likelihood, condition)
+        self.optional = optional
         self.refused: list[ValueError] = []
 
     def __call__(
         self,
         x: Any,
-        y: object = None,
+        y: Any = None,
         sample_weight: object = None,
         batch_size: int | None = None,
         argument: str = "x",
@@ -45,7 +60,8 @@ class Feed:
         shuffle: bool = False,
     ) -> Any:
         """What Keras is to be fed for `x`: batches, checked."""
-        refuse_target(y, argument)
+        if not holds_rows(x):
+            self._refuse_beside(y, argument)
         if isinstance(x, tf.data.Dataset):
             return self._dataset(x, argument)
         if isinstance(x, keras.utils.PyDataset):
@@ -55,18 +71,27 @@ class Feed:
             return (_as_tuple(self.checked(*item, argument)) for item in enumerate(x))
         if isinstance(x, tf.distribute.DistributedDataset):
             return x  # its batches lie on the replicas, out of reach of a check
+        source = self.source(x, y, argument)
+        check_source(self.likelihood, source, argument)
+        beside = self.beside(source.beside(), len(source), argument, self.optional)
+        source = dataclasses.replace(source, **beside)
+        weights = None if sample_weight is None else as_weights(sample_weight, len(source))
+        return batches(source, batch_size or 32, weights, epoch_seed, shuffle)
+
+    def source(self, x: Any, y: Any = None, argument: str = "x") -> Source:
+        """Rows in memory, and what goes with them, as a source; not yet checked."""
         if isinstance(x, tuple):
             refuse_target(x[1:], argument)
-        if x is None or isinstance(x, DataSet | dict | str):
+        columns = isinstance(x, dict) and not self.likelihood.takes_columns
+        if x is None or columns or isinstance(x, DataSet | str):
             raise ValueError(
                 f"`{argument}` is not data. Expected: an array, a source such as "
                 "keras_vae.data.load(...).train, a tf.data.Dataset, a PyDataset or a generator. "
                 f"Received: {type(x).__name__}."
             )
-        source = as_source(x)
-        check_source(self.likelihood, source, argument)
-        weights = None if sample_weight is None else as_weights(sample_weight, len(source))
-        return batches(source, batch_size or 32, weights, epoch_seed, shuffle)
+        source = self.likelihood.as_source(x)
+        given = self.beside.repeated(named(y, argument), len(source))
+        return dataclasses.replace(source, **given)
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:
@@ -79,12 +104,13 @@ class Feed:
             raise
 
     def checked(self, index: int, batch: Any, argument: str) -> Any:
-        """`batch`, `x` or `(x, None, sample_weight)`, if x and weights are what they should be."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        """`batch`, as Keras takes one, if all that is in it is what it should be."""
         argument = f"batch {index} of {argument}"
         try:
-            refuse_target(y, argument)
-            self.likelihood.check(np.asarray(x), argument)
+            values = as_batch(batch, argument)
+            x, sample_weight = np.asarray(values.pop("x")), values.pop("sample_weight", None)
+            self.likelihood.check(x, argument)
+            self.beside(values, len(x), argument, self.optional)
             if sample_weight is not None:
                 as_weights(sample_weight, len(x), argument)
         except ValueError as error:
@@ -98,24 +124,38 @@ class Feed:
             raise ValueError(f"`{argument}` holds no examples: it is a dataset without a batch.")
         self.checked(0, first[0], argument)
 
-        def refuse(index: np.int64, x: np.ndarray, *weights: np.ndarray) -> np.bool_:
-            self.checked(int(index), (x, None, *weights) if weights else x, argument)
-            return np.True_
+        def check(index: tf.Tensor, *batch: Any) -> Any:
+            values = as_batch(batch[0] if len(batch) == 1 else batch, argument)
+            names = list(values)
 
-        def check(index: tf.Tensor, batch: Any) -> Any:
-            x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            weights = [] if sample_weight is None else [tf.convert_to_tensor(sample_weight)]
-            legal = self.likelihood.contains(x)
-            for weight in weights:
-                legal &= tf.reduce_all((weight >= 0) & (weight < weight.dtype.max))
+            def refuse(index: np.int64, *arrays: np.ndarray) -> np.bool_:
+                self.checked(int(index), dict(zip(names, arrays, strict=True)), argument)
+                return np.True_
+
+            legal = self._contains(values)
             tf.cond(
                 legal,
                 lambda: True,
-                lambda: tf.numpy_function(refuse, [index, x, *weights], tf.bool),
+                lambda: tf.numpy_function(refuse, [index, *values.values()], tf.bool),
             )
-            return x if sample_weight is None else weighted(x, sample_weight)
+            return packed(values.pop("x"), values)
 
-        return dataset.enumerate().map(check).prefetch(2)
+        return dataset.enumerate().map(lambda i, batch: check(i, batch)).prefetch(2)
+
+    def _contains(self, values: dict[str, tf.Tensor]) -> tf.Tensor:
+        legal = self.likelihood.contains(values["x"]) & self.beside.contains(values)
+        if "sample_weight" in values:
+            weight = values["sample_weight"]
+            legal &= tf.reduce_all((weight >= 0) & (weight < weight.dtype.max))
+        return legal
+
+    def _refuse_beside(self, y: object, argument: str) -> None:
+        if y is not None:
+            refuse_target(y if self.beside.condition is None else None, argument)
+            raise ValueError(
+                f"Batches bring along what goes with them. Expected: `{argument}` as batches of "
+                "(x, condition), and y=None. Received: y beside a dataset."
+            )
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
@@ -136,9 +176,8 @@ class _CheckedPyDataset(keras.utils.PyDataset):
         return self.inner.num_batches
 
     def __getitem__(self, index: int) -> Any:
-        batch = self.feed.checked(index, self.inner[index], self.argument)
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        return (x,) if sample_weight is None else (weighted(x, sample_weight),)
+        values = as_batch(self.feed.checked(index, self.inner[index], self.argument))
+        return (packed(values.pop("x"), values),)
 
     def on_epoch_begin(self) -> None:
         self.inner.on_epoch_begin()
@@ -151,18 +190,50 @@ def _as_tuple(batch: Any) -> tuple:
     return batch if isinstance(batch, tuple) else (batch,)
 
 
-def refuse_target(y: object, argument: str = "x") -> None:
-    """Raises a ValueError if there is a target: the model is of x alone."""
-    if y is not None:
+def holds_rows(x: Any) -> bool:
+    """Whether `x` is all rows at once, and no stream of batches."""
+    kinds = (tf.data.Dataset, keras.utils.PyDataset, Iterator, tf.distribute.DistributedDataset)
+    return not isinstance(x, kinds)
+
+
+def as_batch(batch: Any, argument: str = "x") -> dict[str, Any]:
+    """x and what goes with it by name, of a batch as Keras takes one.
+
+    Args:
+        batch: x, `(x, y)`, `(x, y, sample_weight)`, y the condition or a dict of what goes
+            with x; or a dict of all of these by name.
+        argument: where it is from, for the message.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    values = _by_name(x, argument) if isinstance(x, dict) else {"x": x}
+    values.update(named(y, argument))
+    if sample_weight is not None:
+        values["sample_weight"] = sample_weight
+    return values
+
+
+def _by_name(batch: dict[str, Any], argument: str) -> dict[str, Any]:
+    """The parts of a batch that is a dict."""
+    if "x" not in batch:
         raise ValueError(
-            f"A VAE has no target: it models `{argument}` alone. Expected: y=None. Received: y of "
-            f"type {type(y).__name__}. Drop it (of a dataset: ds.map(lambda x, y: x)); "
-            "weights go with sample_weight, or as (x, None, sample_weight)."
+            f"`{argument}` is a dict without x. Expected: 'x', and what goes with it by name. "
+            f"Received: {', '.join(map(repr, batch))}. Rename what is modelled to 'x'."
         )
+    own = {name: value for name, value in batch.items() if name in ("x", "sample_weight")}
+    beside = {name: value for name, value in batch.items() if name not in own}
+    return {**own, **named(beside, argument)}
 
 
 def check_source(likelihood: Likelihood, source: Source, argument: str = "x") -> None:
     """Raises a ValueError if what the source gives is not in the likelihood's support."""
+    if not isinstance(source.values, np.ndarray):  # sparse: never the whole of it
+        size = max(1, CHUNK // max(1, source.event_shape[0]))
+        for start in range(0, max(1, len(source)), size):
+            rows = source[start : start + size]
+            whole = len(rows) == len(source)
+            where = argument if whole else f"{argument}[{start}:{start + len(rows)}]"
+            check_source(likelihood, dataclasses.replace(rows, values=dense(rows.values)), where)
+        return
     if source.divisor == 1 and not source.dynamic:
         likelihood.check(source.values, argument)
         return
@@ -194,17 +265,12 @@ def as_weights(sample_weight: object, size: int, argument: str = "x") -> np.ndar
     return weights
 
 
-def as_sample(x: Any, batches_read: int = 10) -> Source:
-    """An array or a source as a source; of a dataset its first batches."""
+def as_sample(likelihood: Likelihood, x: Any, batches_read: int = 10) -> Source:
+    """Rows as a source; of a dataset its first batches."""
     if not isinstance(x, tf.data.Dataset):
-        return as_source(x)
-    read = [keras.utils.unpack_x_y_sample_weight(b)[0] for b in x.take(batches_read)]
+        return likelihood.as_source(x)
+    read = [as_batch(batch)["x"] for batch in x.take(batches_read)]
     return as_source(np.concatenate([np.asarray(batch) for batch in read]))
-
-
-def is_array(x: object) -> bool:
-    """Whether all of `x` is in memory."""
-    return isinstance(x, Source | np.ndarray | list) or tf.is_tensor(x)
 
 
 def num_batches(fed: Any) -> int | None:
@@ -217,14 +283,13 @@ def num_batches(fed: Any) -> int | None:
     return steps if steps > 0 else None  # negative where unknown or infinite
 
 
-def split(x: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
+def split(source: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
     """The last fraction of the rows is for validation, as in Keras."""
-    if not is_array(x):
+    if not isinstance(source, Source):
         raise ValueError(
             "`validation_split` cuts arrays. Expected: x as an array or a source. Received: "
-            f"{type(x).__name__}. Pass validation_data instead."
+            f"{type(source).__name__}. Pass validation_data instead."
         )
-    source = as_source(x)
     first = int(len(source) * (1 - fraction))
     if not 0 < first < len(source):
         raise ValueError(

@@ -6,21 +6,49 @@ import click
 from click.shell_completion import CompletionItem
 
 from keras_vae.data.sets import READERS
+from keras_vae.likelihoods import Normal
+from keras_vae.recipe import named
 
 
 class Scale(click.ParamType):
     """A positive number, or one of the words for a learned scale."""
 
-    name = "number|shared|per_value"
+    name = "number|shared|per_channel|per_value|optimal"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
         """The number or the word."""
-        if value in ("shared", "per_value") or isinstance(value, float):
+        if value in Normal.words or isinstance(value, float):
             return value
         try:
             return float(value)
         except ValueError:
-            return self.fail(f"{value!r} is neither a number nor shared nor per_value.", param, ctx)
+            words = " nor ".join(Normal.words)
+            return self.fail(f"{value!r} is neither a number nor {words}.", param, ctx)
+
+
+class Family(click.ParamType):
+    """A family of one slot, with its options: `low-rank-normal:rank=3`.
+
+    Args:
+        slot: the families by name.
+    """
+
+    name = "name[:option=value,...]"
+
+    def __init__(self, slot: dict[str, type]) -> None:
+        self.slot = slot
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """The words, if they name a family and its options."""
+        try:
+            named(self.slot, str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """The families."""
+        return [CompletionItem(name) for name in self.slot if name.startswith(incomplete)]
 
 
 class Data(click.ParamType):

@@ -71,17 +71,22 @@ def samples(mean: np.ndarray, draw: np.ndarray, x: np.ndarray) -> Figure:
     return figure
 
 
-def latent_map(means: np.ndarray, labels: np.ndarray | None, kl: np.ndarray) -> Figure:
+def latent_map(
+    means: np.ndarray, labels: np.ndarray | None, kl: np.ndarray | None = None
+) -> Figure:
     """The means of q(z|x) in the two dimensions of largest KL, coloured by label.
+
+    Where there is no KL per dimension, in those of largest variance.
 
     Args:
         means: `[N, D]`.
         labels: `[N]` or None.
-        kl: `[D]`, nats per dimension.
+        kl: `[D]`, nats per dimension, or None.
     """
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.subplots()
-    first, second = (np.argsort(kl)[::-1][:2].tolist() * 2)[:2]
+    used = means.var(axis=0) if kl is None else kl
+    first, second = (np.argsort(used)[::-1][:2].tolist() * 2)[:2]
     if labels is None:
         axes.scatter(means[:, first], means[:, second], s=6, color=TRAINING)
     else:
@@ -92,7 +97,7 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, kl: np.ndarray) -> 
             )
         axes.legend(title="label", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set(
-        title="means of q(z|x), two dimensions of largest KL",
+        title=f"means of q(z|x), two dimensions of largest {'variance' if kl is None else 'KL'}",
         xlabel=f"z[{first}]",
         ylabel=f"z[{second}]",
         aspect="equal",

@@ -1,9 +1,11 @@
 """From words to a model: what the command line says, as data, and the model it means."""
 
 import abc
+import ast
 import dataclasses
 import inspect
 import re
+import typing
 from types import ModuleType
 from typing import Any
 
@@ -14,27 +16,38 @@ from keras_vae import likelihoods, networks, objectives, posteriors, priors
 from keras_vae.data import DataSet, load
 from keras_vae.likelihoods import Likelihood
 from keras_vae.objectives import Objective
+from keras_vae.objectives.objective import Schedule
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 from keras_vae.vae import VAE
 
 NETWORKS = ("mlp", "conv")
+OUTER_COMMA = re.compile(r",(?![^(\[]*[)\]])")  # of those not within a tuple or a list
+HIDDEN = ("latent_size", "event_shape", "size_factor", "dataset_size", "name", "dtype", "trainable")
 SMALL: dict[str, Any] = {"units": (128,), "latent_size": 8, "epochs": 100, "batch_size": 64}
 LARGE: dict[str, Any] = {"units": (400,), "latent_size": 20, "epochs": 50, "batch_size": 128}
 
 
-def families(module: ModuleType, kind: type) -> dict[str, type]:
-    """The final classes of a slot by their names on the command line: `diagonal-normal`."""
+def families(module: ModuleType, kind: type) -> dict[str, Any]:
+    """The final classes of a slot that words can make, by their names: `diagonal-normal`."""
     return {
         re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): value
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, kind) and abc.ABC not in value.__bases__
-        if not inspect.isabstract(value)
+        if not inspect.isabstract(value) and _needs_words_alone(value)
     }
 
 
+def _needs_words_alone(family: type) -> bool:
+    """Whether every argument that must be given is a size, a number or a word."""
+    parameters = inspect.signature(family).parameters.values()
+    required = [p for p in parameters if p.default is inspect.Parameter.empty]
+    words = (int, float, str, tuple[int, ...])
+    return all(p.annotation in words for p in required)
+
+
 POSTERIORS = families(posteriors, Posterior)
-PRIORS = families(priors, Prior)
+PRIORS = {n: f for n, f in families(priors, Prior).items() if not f.conditional}
 LIKELIHOODS = families(likelihoods, Likelihood)
 OBJECTIVES = families(objectives, Objective)
 
@@ -73,13 +86,14 @@ class Recipe:
             defaults["units"] = (32, 64)
         defaults["likelihood"] = "bernoulli" if _is_binary(data) else "normal"
         if (self.likelihood or defaults["likelihood"]) == "normal":
-            defaults["scale"] = "shared"
+            defaults["scale"] = "shared"  # one that is in the likelihood's own words stays
         missing = {name: v for name, v in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
 
     def load_data(self) -> DataSet:
         """The data set that the recipe names."""
-        return load(self.data, self.data_dir, self.binarisation, self.data_seed)
+        data = load(self.data, self.data_dir, self.binarisation, self.data_seed)
+        return data.levels() if (self.likelihood or "").startswith("discretised") else data
 
     def build(self, data: DataSet) -> VAE:
         """The compiled model, untrained."""
@@ -89,15 +103,18 @@ class Recipe:
         vae = VAE(
             encoder=self._network(data.event_shape, "encoder"),
             decoder=self._network(data.event_shape, "decoder"),
-            posterior=POSTERIORS[self.posterior](self.latent_size),
-            prior=PRIORS[self.prior](self.latent_size),
-            likelihood=_make(LIKELIHOODS, str(self.likelihood), data.event_shape, scale=self.scale),
-            objective=_make(
+            posterior=make(POSTERIORS, self.posterior, latent_size=self.latent_size),
+            prior=make(PRIORS, self.prior, latent_size=self.latent_size),
+            likelihood=make(
+                LIKELIHOODS, str(self.likelihood), event_shape=data.event_shape, scale=self.scale
+            ),
+            objective=make(
                 OBJECTIVES,
                 self.objective,
                 beta=self._beta(steps),
                 num_samples=self.num_samples,
                 free_bits=self.free_bits,
+                dataset_size=len(data.train) if self._takes_dataset_size() else None,
             ),
             seed=self.seed,
         )
@@ -121,20 +138,89 @@ class Recipe:
     def _beta(self, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule | None:
         if not self.warm_up:
             return self.beta
-        if self.objective != "elbo":
+        family, options = named(OBJECTIVES, self.objective)
+        if "beta" in options:
+            raise ValueError(f"--warm-up goes with --beta. Expected: --beta {options['beta']}.")
+        beta = inspect.signature(family).parameters.get("beta")
+        if beta is None or Schedule not in typing.get_args(beta.annotation):
             raise ValueError(f"--warm-up has no meaning for {self.objective}.")
         last = 1.0 if self.beta is None else self.beta
-        return keras.optimizers.schedules.PolynomialDecay(0.0, self.warm_up * steps, last)
+        return objectives.LinearWarmUp(self.warm_up * steps, last)
+
+    def _takes_dataset_size(self) -> bool:
+        family, _ = named(OBJECTIVES, self.objective)
+        return "dataset_size" in inspect.signature(family).parameters
 
 
-def _make(slot: dict[str, type], name: str, *positional: object, **options: object) -> Any:
-    """The part of this name, with the options that were given."""
-    given = {option: value for option, value in options.items() if value is not None}
-    accepted = inspect.signature(slot[name]).parameters
-    for option in given:
+def options_of(family: type) -> str:
+    """The options of a family and their defaults, as they are written."""
+    return ", ".join(
+        name if p.default is inspect.Parameter.empty else f"{name}={p.default}"
+        for name, p in _options(family).items()
+    )
+
+
+def _options(family: type) -> dict[str, inspect.Parameter]:
+    """The parameters of a family that words may set; the data or the recipe sets the others."""
+    parameters = inspect.signature(family).parameters
+    return {name: p for name, p in parameters.items() if name not in HIDDEN}
+
+
+def named(slot: dict[str, type], words: str) -> tuple[type, dict[str, Any]]:
+    """The family and the options of `name` or `name:option=value,option=value`.
+
+    Raises:
+        ValueError: if there is no such family, or it has no such option.
+    """
+    name, colon, rest = words.partition(":")
+    if name not in slot:
+        raise ValueError(f"There is no {name!r}. Expected one of: {', '.join(slot)}.")
+    items = [_option(item) for item in OUTER_COMMA.split(rest)] if colon else []
+    options = dict(items)
+    if len(options) < len(items):
+        raise ValueError(f"{words!r} says an option twice. Expected: each at most once.")
+    accepted = _options(slot[name])
+    for option in options:
         if option not in accepted:
-            raise ValueError(f"--{option.replace('_', '-')} has no meaning for {name}.")
-    return slot[name](*positional, **given)
+            expected = f"one of: {', '.join(accepted)}" if accepted else "no options"
+            raise ValueError(f"{name} has no option {option!r}. Expected {expected}.")
+    return slot[name], options
+
+
+def make(slot: dict[str, type], words: str, **given: object) -> Any:
+    """The part of these words, and of what else is given and not None."""
+    family, options = named(slot, words)
+    accepted = inspect.signature(family).parameters
+    for option, value in given.items():
+        if value is None:
+            continue
+        if option not in accepted:
+            raise ValueError(f"--{option.replace('_', '-')} has no meaning for {words}.")
+        if option in options:
+            raise ValueError(
+                f"--{option.replace('_', '-')} is said twice, the other time in {words}."
+            )
+        options[option] = value
+    missing = [
+        name
+        for name, parameter in accepted.items()
+        if parameter.default is inspect.Parameter.empty and name not in options
+    ]
+    if missing:
+        name = words.partition(":")[0]
+        raise ValueError(f"{words} needs {missing[0]}. Expected: {name}:{missing[0]}=VALUE.")
+    return family(**options)
+
+
+def _option(item: str) -> tuple[str, Any]:
+    name, equals, value = item.partition("=")
+    name = name.strip().replace("-", "_")
+    if not equals:
+        raise ValueError(f"{item!r} is no option. Expected: option=value.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def _is_binary(data: DataSet) -> bool:

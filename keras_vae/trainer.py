@@ -9,24 +9,34 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import advice
-from keras_vae.data.pipeline import EpochSeed
-from keras_vae.data.source import Source, as_source
-from keras_vae.feed import Feed, as_weights, is_array, num_batches, refuse_target, split
-from keras_vae.likelihoods import Likelihood
+from keras_vae.conditions import Given
+from keras_vae.conditions.condition import join
+from keras_vae.data.pipeline import EpochSeed, packed
+from keras_vae.data.source import Source, every
+from keras_vae.feed import (
+    Feed,
+    as_batch,
+    as_weights,
+    check_source,
+    holds_rows,
+    num_batches,
+    split,
+)
+from keras_vae.generative import GenerativeModel
 from keras_vae.objectives import Objective
 
+EXAMPLES = 500  # what a prior may start from
 
-class Trainer(keras.Model, abc.ABC):
-    """`keras.Model` whose data is checked first and fed by the package's pipeline.
 
-    The signatures are Keras's own. What is added: a model of x alone refuses a target, a
-    loss or metrics of the user's; data outside the likelihood's support is refused before
+class Trainer(GenerativeModel, abc.ABC):
+    """A model whose data is checked first and fed by the package's pipeline.
+
+    The signatures are Keras's own. What is added: `y` is what goes with x, the condition of
+    a conditional model; a loss or metrics of the user's are refused; data outside the likelihood's support is refused before
     the first step; the first `fit` on an array starts the likelihood from the data's mean.
     """
 
-    likelihood: Likelihood
     objective: Objective
-    seed_generator: keras.random.SeedGenerator
 
     @abc.abstractmethod
     def check(self, x: Any) -> advice.Advice:
@@ -64,6 +74,14 @@ class Trainer(keras.Model, abc.ABC):
                 "XLA cannot compile a step that spans devices. Expected: jit_compile=False or "
                 f'"auto" under {type(self.distribute_strategy).__name__}. Received: True.'
             )
+        if jit_compile and not self.xla:
+            if jit_compile is True:
+                warnings.warn(
+                    "XLA cannot compile the draws of this model's distributions: training runs "
+                    "without it. Pass jit_compile=False to say so.",
+                    stacklevel=2,
+                )
+            jit_compile = False
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
@@ -83,7 +101,7 @@ class Trainer(keras.Model, abc.ABC):
     def fit(
         self,
         x: Any = None,
-        y: None = None,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
@@ -99,7 +117,10 @@ class Trainer(keras.Model, abc.ABC):
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
     ) -> keras.callbacks.History:
-        """`keras.Model.fit` on x alone: arrays, a source, a `tf.data.Dataset`, a generator.
+        """`keras.Model.fit` on arrays, a source, a `tf.data.Dataset`, a generator.
+
+        Of a conditional model `y` is the condition; or a dict of all that goes with x, by
+        name: `condition`, `size_factor`. A model of x alone takes none.
 
         Raises:
             ValueError: if the data is outside the likelihood's support, with the argument,
@@ -107,7 +128,9 @@ class Trainer(keras.Model, abc.ABC):
         """
         if class_weight is not None:
             raise ValueError("`class_weight` needs classes, a VAE has none. Use sample_weight.")
-        feed = Feed(self.likelihood)
+        feed = Feed(self.likelihood, self.condition)
+        if holds_rows(x):
+            x, y = feed.source(x, y), None
         if validation_split and validation_data is None:
             (x, sample_weight), validation_data = split(x, sample_weight, validation_split)
         epoch_seed = EpochSeed()
@@ -141,7 +164,7 @@ class Trainer(keras.Model, abc.ABC):
     def evaluate(
         self,
         x: Any = None,
-        y: None = None,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: str | int = "auto",
         sample_weight: Any = None,
@@ -150,8 +173,8 @@ class Trainer(keras.Model, abc.ABC):
         return_dict: bool = False,
         _use_cached_eval_dataset: bool = False,
     ) -> dict[str, float] | list[float]:
-        """`keras.Model.evaluate` on x alone; data and errors as `fit`."""
-        feed = Feed(self.likelihood)
+        """`keras.Model.evaluate`; data and errors as `fit`."""
+        feed = Feed(self.likelihood, self.condition)
         if not _use_cached_eval_dataset:  # set by Keras's fit, whose data has been checked
             x = feed(x, y, sample_weight, batch_size)
         with feed.reported():
@@ -171,51 +194,55 @@ class Trainer(keras.Model, abc.ABC):
         verbose: str | int = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        condition: Any = None,
+        size_factor: Any = None,
     ) -> np.ndarray:
         """The mean of p(x|z) at the mean of q(z|x), `[N, *E]`; data and errors as `fit`."""
-        feed = Feed(self.likelihood)
-        fed = feed(x, None, None, batch_size)
+        feed = Feed(self.likelihood, self.condition)
+        beside = {"condition": condition, "size_factor": size_factor}
+        given = {name: value for name, value in beside.items() if value is not None}
+        fed = feed(x, given or None, None, batch_size)
         with feed.reported():
             return super().predict(fed, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(
         self,
         x: Any,
-        y: None = None,
+        y: Any = None,
         sample_weight: Any = None,
         class_weight: None = None,
         return_dict: bool = False,
     ) -> dict[str, float] | list[float]:
-        """`keras.Model.train_on_batch` on x alone."""
-        x, weights = self._checked_batch(x, y, sample_weight)
-        return super().train_on_batch(x, None, weights, class_weight, return_dict)
+        """`keras.Model.train_on_batch`; data and errors as `fit`."""
+        batch = self._checked_batch(x, y, sample_weight)
+        return super().train_on_batch(batch, None, None, class_weight, return_dict)
 
     def test_on_batch(
-        self, x: Any, y: None = None, sample_weight: Any = None, return_dict: bool = False
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> dict[str, float] | list[float]:
-        """`keras.Model.test_on_batch` on x alone."""
-        x, weights = self._checked_batch(x, y, sample_weight)
-        return super().test_on_batch(x, None, weights, return_dict)
+        """`keras.Model.test_on_batch`; data and errors as `fit`."""
+        batch = self._checked_batch(x, y, sample_weight)
+        return super().test_on_batch(batch, None, None, return_dict)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
+    def predict_on_batch(
+        self, x: Any, condition: Any = None, size_factor: Any = None
+    ) -> np.ndarray:
         """`keras.Model.predict_on_batch`: the mean of p(x|z) at the mean of q(z|x)."""
-        return super().predict_on_batch(self._checked_batch(x)[0])
+        given = {"condition": condition, "size_factor": size_factor}
+        return super().predict_on_batch(self._checked_batch(x, given))
 
-    def _checked_batch(
-        self, x: Any, y: object = None, sample_weight: Any = None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        refuse_target(y)
-        x = np.asarray(x)
-        self.likelihood.check(x)
-        weights = None if sample_weight is None else as_weights(sample_weight, len(x))
-        return x.astype(self.likelihood.density_dtype), weights
+    def predict_step(self, data: Any) -> tf.Tensor:
+        """One batch of `predict`."""
+        return self(as_batch(data))
 
-    def _batch(self, x: Any) -> tf.Tensor:
-        """`x` as a float tensor; checked where its values are known, which is outside a graph."""
-        x = x.array() if isinstance(x, Source) else x
-        if not tf.is_symbolic_tensor(x) and not isinstance(x, keras.KerasTensor):
-            self.likelihood.check(np.asarray(x))
-        return keras.ops.cast(x, self.likelihood.density_dtype)
+    def _checked_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        feed = Feed(self.likelihood, self.condition)
+        source = feed.source(x, y)
+        check_source(self.likelihood, source)
+        beside = feed.beside(source.beside(), len(source))
+        if sample_weight is not None:
+            beside["sample_weight"] = as_weights(sample_weight, len(source))
+        return packed(source.array(dtype=self.likelihood.density_dtype), beside)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Nothing: the model is built. Keras's own averages the first batch over replicas to
@@ -223,19 +250,27 @@ class Trainer(keras.Model, abc.ABC):
         """
 
     def _before_training(self, x: Any) -> None:
-        """Starts an untrained likelihood from the data's moments, and warns of a collapse."""
-        if not self.likelihood.untrained or not (is_array(x) or isinstance(x, tf.data.Dataset)):
+        """Starts an untrained model from the data, and warns of a collapse."""
+        if not self.likelihood.untrained or not isinstance(x, Source | tf.data.Dataset):
             return
-        if is_array(x) and self.likelihood.trainable:  # the moments of all data are known
-            moments = as_source(x).moments()
-            mean, variance = (tf.cast(m, self.likelihood.density_dtype) for m in moments)
-            self.likelihood.start_from(mean, variance)
+        if isinstance(x, Source):
+            self._start_from(x)
         try:
             found = self.check(x)
         except ValueError:
-            return  # one example; or a later batch of a dataset, refused by its number in time
+            return  # one example, no linear theory; or a later batch, refused by its number in time
         if found.directions == 0:
             warnings.warn(str(found), stacklevel=3)
+
+    def _start_from(self, source: Source) -> None:
+        """The likelihood from the moments of the data, the prior from some of its examples."""
+        dtype = self.likelihood.density_dtype
+        if self.likelihood.trainable:
+            self.likelihood.start_from(*(tf.cast(m, dtype) for m in source.moments()))
+        some = source[every(len(source), EXAMPLES)]
+        x = tf.constant(some.array(dtype=dtype))
+        given = self._known(x, Given(**self.beside(some.beside(), len(some))))
+        self.prior.start_from(join(self.likelihood.encoder_input(x), given.condition))
 
     def _updates(self, steps: int | None) -> int | None:
         """How many updates of the weights so many steps are."""
@@ -244,12 +279,14 @@ class Trainer(keras.Model, abc.ABC):
 
     # What a step needs beside the equation
 
-    def _unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        refuse_target(y)
-        if isinstance(x, dict):
-            x, sample_weight = x["x"], x["sample_weight"]
-        return keras.ops.cast(x, self.likelihood.density_dtype), sample_weight
+    def _unpack(self, data: Any) -> tuple[tf.Tensor, Given, tf.Tensor | None]:
+        values = as_batch(data)
+        x = keras.ops.cast(values.pop("x"), self.likelihood.density_dtype)
+        sample_weight = values.pop("sample_weight", None)
+        self.beside.require_names(values)
+        if "size_factor" in values:
+            values["size_factor"] = keras.ops.cast(values["size_factor"], x.dtype)
+        return x, Given(**values), sample_weight
 
     def _mean(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
         """The mean of `[B]` over the whole batch, of which a replica holds a part.

@@ -42,7 +42,9 @@ def model(strategy, encoder=None, still=True, learning_rate=0.0, **given):
     for variable in vae.trainable_weights:
         variable.assign(0.5 * rng.normal(size=variable.shape))
     if still:
-        vae.posterior.projections["scale_diag"].kernel.assign(np.zeros(vae.posterior.projections["scale_diag"].kernel.shape))
+        vae.posterior.projections["scale_diag"].kernel.assign(
+            np.zeros(vae.posterior.projections["scale_diag"].kernel.shape)
+        )
         vae.posterior.projections["scale_diag"].bias.assign([-100.0, -100.0])
     return vae
 

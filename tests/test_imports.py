@@ -16,9 +16,11 @@ LAYERS = [
     ["networks"],
     ["statement", "distributions", "head"],
     ["posteriors", "priors", "likelihoods"],
-    ["divergences"],
-    ["objectives"],
-    ["feed", "advice", "assumptions"],
+    ["divergences", "conditions"],
+    ["objectives", "path"],
+    ["beside"],
+    ["feed", "advice", "assumptions", "legality", "imputation"],
+    ["generative"],
     ["trainer"],
     ["vae"],
     ["evaluation", "plots"],
@@ -85,7 +87,7 @@ def test_a_module_imports_only_what_lies_before_it():
 
 
 def test_the_arrows_are_really_looked_at():
-    assert set(imported(PACKAGE / "vae.py")) >= {"trainer", "objectives", "randomness"}
+    assert set(imported(PACKAGE / "vae.py")) >= {"trainer", "objectives", "divergences"}
     assert wrong_arrow("data", "vae")
     assert wrong_arrow("vae", "never_heard_of")
     assert wrong_arrow("priors", "posteriors")

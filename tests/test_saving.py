@@ -206,7 +206,9 @@ def test_a_clone_is_a_new_model_of_the_same_kind():
     clone = keras.models.clone_model(vae)
     assert clone.objective.get_config() == vae.objective.get_config()
     assert [v.shape for v in clone.weights] == [v.shape for v in vae.weights]
-    assert not np.array_equal(clone.posterior.projections["loc"].kernel, vae.posterior.projections["loc"].kernel)
+    assert not np.array_equal(
+        clone.posterior.projections["loc"].kernel, vae.posterior.projections["loc"].kernel
+    )
     clone.posterior.projections["loc"].bias.assign([1.0, 2.0, 3.0])
     assert not np.any(vae.posterior.projections["loc"].bias)
 

@@ -35,8 +35,12 @@ def model(**given):
 
 def still(vae):
     """The model with its posterior's scale at the floor, 1e-6: z is loc, whatever is drawn."""
-    vae.posterior.projections["scale_diag"].kernel.assign(tf.zeros_like(vae.posterior.projections["scale_diag"].kernel))
-    vae.posterior.projections["scale_diag"].bias.assign(tf.fill(vae.posterior.projections["scale_diag"].bias.shape, -100.0))
+    vae.posterior.projections["scale_diag"].kernel.assign(
+        tf.zeros_like(vae.posterior.projections["scale_diag"].kernel)
+    )
+    vae.posterior.projections["scale_diag"].bias.assign(
+        tf.fill(vae.posterior.projections["scale_diag"].bias.shape, -100.0)
+    )
     return vae
 
 
@@ -78,7 +82,10 @@ def check_logs(logs, expected, prefix=""):
 def gradient(vae, x, weights=None, beta=1.0):
     """Of the mean of weight * loss of a still model, by automatic differentiation of our own
     formula: by variable, zero for the posterior's scale."""
-    free = [*vae.posterior.projections["loc"].weights, *vae.likelihood.projections["logits"].weights]
+    free = [
+        *vae.posterior.projections["loc"].weights,
+        *vae.likelihood.projections["logits"].weights,
+    ]
     with tf.GradientTape() as tape:
         loc = x @ free[0].value + free[1].value
         logits = loc @ free[2].value + free[3].value
@@ -91,7 +98,10 @@ def gradient(vae, x, weights=None, beta=1.0):
 
 def change(vae, act):
     """What `act` subtracts from the weights that a still model learns, by variable."""
-    free = [*vae.posterior.projections["loc"].weights, *vae.likelihood.projections["logits"].weights]
+    free = [
+        *vae.posterior.projections["loc"].weights,
+        *vae.likelihood.projections["logits"].weights,
+    ]
     before = [v.numpy() for v in free]
     act(vae)
     return {v.path: b - v.numpy() for v, b in zip(free, before, strict=True)}
@@ -336,7 +346,13 @@ def test_however_it_is_executed_a_step_is_the_same(mode):
 
 
 def learned(vae):
-    return [v.numpy() for v in (*vae.posterior.projections["loc"].weights, *vae.likelihood.projections["logits"].weights)]
+    return [
+        v.numpy()
+        for v in (
+            *vae.posterior.projections["loc"].weights,
+            *vae.likelihood.projections["logits"].weights,
+        )
+    ]
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -460,7 +476,10 @@ def test_losses_of_the_networks_count_once_a_step_in_loss_alone(run_eagerly):
 def test_losses_of_the_networks_are_in_the_gradient():
     (vae, dense), x = regularised(), bits()
     vae.compile(keras.optimizers.SGD(1.0))
-    loc, logits = ([w.value for w in p.weights] for p in (vae.posterior.projections["loc"], vae.likelihood.projections["logits"]))
+    loc, logits = (
+        [w.value for w in p.weights]
+        for p in (vae.posterior.projections["loc"], vae.likelihood.projections["logits"])
+    )
     with tf.GradientTape() as tape:
         h = x @ dense.kernel.value + dense.bias.value
         z = h @ loc[0] + loc[1]
@@ -729,7 +748,9 @@ def test_weights_that_were_loaded_are_not_restarted(tmp_path):
     other.load_weights(tmp_path / "trained.weights.h5")
     other.compile(keras.optimizers.SGD(0.0))
     other.fit(x, verbose=0)
-    np.testing.assert_array_equal(other.likelihood.projections["logits"].bias, vae.likelihood.projections["logits"].bias)
+    np.testing.assert_array_equal(
+        other.likelihood.projections["logits"].bias, vae.likelihood.projections["logits"].bias
+    )
 
 
 def test_a_frozen_likelihood_is_not_touched():

@@ -5,7 +5,7 @@ generator gives: it is saved with the model, so a resumed run sees the data in t
 that the uninterrupted run would have seen it in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +30,7 @@ def batches(
     epoch_seed: EpochSeed | None = None,
     shuffle: bool = True,
 ) -> tf.data.Dataset:
-    """Batches of `x`, or of `weighted(x, sample_weight)` where there are weights.
+    """Batches of `x`, or of dicts where something goes with it: see `packed`.
 
     Args:
         source: the rows.
@@ -40,18 +40,18 @@ def batches(
         shuffle: whether the rows come in a new order.
     """
     size = len(source)
-    values = tf.constant(source.values)
-    weights = None if sample_weight is None else tf.constant(sample_weight)
+    take_x = source.gatherer()
+    beside = {name: tf.constant(value) for name, value in source.beside().items()}
+    if sample_weight is not None:
+        beside["sample_weight"] = tf.constant(sample_weight)
 
     def rows_of(start: tf.Tensor, order: tf.Tensor | None, seed: tf.Tensor) -> object:
         stop = tf.minimum(start + batch_size, size)
         batch_seed = tf.random.fold_in(seed, tf.cast(start, tf.int32))
 
-        def take(array: tf.Tensor) -> tf.Tensor:
-            return array[start:stop] if order is None else tf.gather(array, order[start:stop])
-
-        x = source.batch(take(values), batch_seed)
-        return x if weights is None else weighted(x, take(weights))
+        rows = tf.range(start, stop) if order is None else order[start:stop]
+        x = source.batch(take_x(rows), batch_seed)
+        return packed(x, {name: tf.gather(value, rows) for name, value in beside.items()})
 
     starts = tf.data.Dataset.range(0, size, batch_size)
     if epoch_seed is None:
@@ -71,10 +71,10 @@ def batches(
     return made.prefetch(2)
 
 
-def weighted(x: object, sample_weight: object) -> dict[str, object]:
-    """A batch with weights, as the model's step takes it.
+def packed(x: object, beside: Mapping[str, object]) -> object:
+    """A batch as the model's step takes it: x alone, or a dict of x and what goes with it.
 
     Not `(x, None, sample_weight)`: neither a `tf.distribute` strategy nor a PyDataset can
     feed the None.
     """
-    return {"x": x, "sample_weight": sample_weight}
+    return {"x": x, **beside} if beside else x

@@ -30,6 +30,23 @@ class DataSet:
         """E, the shape of one example."""
         return self.train.event_shape
 
+    def levels(self) -> "DataSet":
+        """The same with its grey values as whole numbers, 0 to 255 for bytes: for a likelihood
+        of discrete levels.
+
+        Raises:
+            ValueError: if the values are no such numbers, or are drawn as bits.
+        """
+        parts = (self.train, self.validation, self.test)
+        if any(s.dynamic or s.values.dtype != np.uint8 or s.divisor == 1 for s in parts):
+            raise ValueError(
+                "A likelihood of discrete levels takes grey values as whole numbers. Expected: "
+                'a data set of bytes, loaded with binarisation="none". Received: '
+                f"{self.protocol}."
+            )
+        protocol = dataclasses.replace(self.protocol, scaling="whole numbers, as in the file")
+        return DataSet(protocol, *(dataclasses.replace(s, divisor=1.0) for s in parts))
+
 
 @dataclasses.dataclass(frozen=True)
 class _Raw:

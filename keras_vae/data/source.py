@@ -1,10 +1,14 @@
 """Data as it lies in memory, and how a batch is made from it."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_vae.data.sparse import as_csr, dense, gatherer, is_sparse, moments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +42,32 @@ class Source:
     `predict` take a source wherever they take an array.
 
     Attributes:
-        values: `[N, *E]`.
+        values: `[N, *E]`; of a SciPy sparse matrix `[N, V]` only the rows of a batch are ever
+            made dense.
         divisor: what the values are divided by.
         dynamic: whether each value is drawn anew at each visit, 1 with the grey value as
             probability (Burda et al. 2016).
         labels: `[N]` or None; for pictures only, no model sees them.
+        condition: `[N, ...]` or None: what a conditional model is given beside x.
+        size_factor: `[N]` or None: what a likelihood of counts may be given beside x.
     """
 
     values: np.ndarray
     divisor: float = 1.0
     dynamic: bool = False
     labels: np.ndarray | None = None
+    condition: np.ndarray | None = None
+    size_factor: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if is_sparse(self.values):
+            object.__setattr__(self, "values", as_csr(self.values))
+        for name, value in self.beside().items():
+            if np.shape(value)[:1] != (len(self),):
+                raise ValueError(
+                    f"`{name}` does not go with x. Expected: {len(self)} rows, one for each row of "
+                    f"x. Received: shape {list(np.shape(value))}. Give it one value for each row."
+                )
         if self.dynamic and not self._is_grey():
             raise ValueError(
                 "A dynamic source draws bits with its values as probabilities. Expected: values "
@@ -69,36 +86,70 @@ class Source:
 
     def __getitem__(self, rows: slice) -> "Source":
         """The source of some of the rows: `source[:10]`."""
+        return self.take(rows)
+
+    def take(self, rows: slice | np.ndarray) -> "Source":
+        """The source of some of the rows, by a slice or by their numbers."""
+        beside: dict[str, Any] = {name: value[rows] for name, value in self.beside().items()}
         labels = None if self.labels is None else self.labels[rows]
-        return dataclasses.replace(self, values=self.values[rows], labels=labels)
+        return dataclasses.replace(self, values=self.values[rows], labels=labels, **beside)
+
+    def beside(self) -> dict[str, np.ndarray]:
+        """What goes with x, by name."""
+        found = {"condition": self.condition, "size_factor": self.size_factor}
+        return {name: value for name, value in found.items() if value is not None}
 
     def __len__(self) -> int:
-        return len(self.values)
+        return self.values.shape[0]
 
     @property
     def event_shape(self) -> tuple[int, ...]:
         return self.values.shape[1:]
 
-    def batch(self, rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def batch(self, rows: tf.Tensor, seed: tf.Tensor, dtype: str | None = None) -> tf.Tensor:
         """Rows of `values` as a model takes them, `[B, *E]`, float."""
-        grey = tf.cast(rows, keras.config.floatx()) / self.divisor
+        grey = tf.cast(rows, dtype or keras.config.floatx()) / self.divisor
         if not self.dynamic:
             return grey
         uniform = tf.random.stateless_uniform(tf.shape(grey), seed, dtype=grey.dtype)
         return tf.cast(uniform < grey, grey.dtype)
 
-    def array(self, limit: int | None = None) -> np.ndarray:
+    def array(self, limit: int | None = None, dtype: str | None = None) -> np.ndarray:
         """The first rows as a float array; where binarisation is dynamic, one draw of them."""
-        return self.batch(tf.constant(self.values[:limit]), tf.constant([0, 0])).numpy()
+        rows = tf.constant(dense(self.values[:limit]))
+        return self.batch(rows, tf.constant([0, 0]), dtype).numpy()
+
+    def gatherer(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """From row numbers to the rows of `values`, in the graph of a pipeline."""
+        if not isinstance(self.values, np.ndarray):
+            return gatherer(self.values)
+        values = tf.constant(self.values)
+        return lambda rows: tf.gather(values, rows)
 
     def moments(self, limit: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each value, `E` each, from at most `limit` rows spread evenly.
 
-        Of bits drawn with the grey values as probabilities these are m and m(1 - m).
+        Of bits drawn with the grey values as probabilities these are m and m(1 - m). Values
+        that are missing do not count; where all are, these are 0 and 1.
         """
-        rows = self.values[every(len(self), limit)].astype("float64") / self.divisor
+        if not isinstance(self.values, np.ndarray):
+            mean, variance = moments(self.values)
+            mean, variance = mean / self.divisor, variance / self.divisor**2
+            return mean, mean * (1 - mean) if self.dynamic else variance
+        rows = dense(self.values[every(len(self), limit)]).astype("float64") / self.divisor
+        if np.isnan(rows).any():
+            return _observed_moments(rows)
         mean = rows.mean(axis=0)
         return mean, mean * (1 - mean) if self.dynamic else rows.var(axis=0)
+
+
+def _observed_moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each value over the rows that have it; 0 and 1 where none has."""
+    known = ~np.isnan(rows)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, rows, 0.0).sum(axis=0) / count
+    squares = np.where(known, rows - mean, 0.0) ** 2
+    return mean, np.where(known.any(axis=0), squares.sum(axis=0) / count, 1.0)
 
 
 def every(size: int, limit: int) -> slice:
@@ -106,9 +157,14 @@ def every(size: int, limit: int) -> slice:
     return slice(None, None, max(1, -(-size // limit)))
 
 
-def as_source(x: object) -> Source:
-    """An array, or what NumPy can make one of, as a source."""
+def as_source(x: Any) -> Source:
+    """An array, or what NumPy can make one of, as a source.
+
+    Values that a `numpy.ma` array masks become NaN, which is how missing values are written.
+    """
     if isinstance(x, Source):
         return x
-    values = np.asarray(x)
+    if isinstance(x, np.ma.MaskedArray):
+        x = np.ma.filled(x.astype(np.result_type(x.dtype, np.float32)), np.nan)
+    values = x if is_sparse(x) else np.asarray(x)
     return Source(values.astype(np.uint8) if values.dtype == bool else values)

@@ -1,5 +1,6 @@
 """Held-out numbers and latent diagnostics."""
 
+from keras_vae.evaluation.bits import bits_per_dimension as bits_per_dimension
 from keras_vae.evaluation.bound import Estimate as Estimate
 from keras_vae.evaluation.bound import elbo as elbo
 from keras_vae.evaluation.bound import independent_baseline as independent_baseline

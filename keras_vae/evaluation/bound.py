@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.data.source import as_source
 from keras_vae.likelihoods import Likelihood
 from keras_vae.vae import VAE
 
@@ -35,20 +34,22 @@ def elbo(vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, batch_size: int
 
     Args:
         vae: the model.
-        x: `[N, *E]`, or a source.
+        x: `[N, *E]`, or a source, with its condition and size factor where there are such.
         num_samples: K draws of z for each x.
         seed: of the draws; each batch has its own.
         batch_size: how many x are computed at once.
     """
-    rows = as_source(x).array()
+    source = vae.likelihood.as_source(x)
     parts = [
-        vae.elbo(rows[start : start + batch_size], num_samples, seed=seed + index).numpy()
-        for index, start in enumerate(range(0, len(rows), batch_size))
+        vae.elbo(source[start : start + batch_size], num_samples, seed=seed + index).numpy()
+        for index, start in enumerate(range(0, len(source), batch_size))
     ]
     return estimate(np.concatenate(parts))
 
 
-def independent_baseline(likelihood: Likelihood, x_train: Any, x: Any) -> Estimate:
+def independent_baseline(
+    likelihood: Likelihood, x_train: Any, x: Any, batch_size: int = 500
+) -> Estimate:
     """log p(x) of the likelihood with one set of parameters for all x, fitted to `x_train`.
 
     What the same family reaches with independent values and no latent variable: a model
@@ -58,11 +59,20 @@ def independent_baseline(likelihood: Likelihood, x_train: Any, x: Any) -> Estima
         likelihood: p(x|z), of which the family counts, not the weights.
         x_train: `[N, *E]`, or a source.
         x: `[M, *E]`, or a source: what is judged.
+        batch_size: how many x are computed at once.
     """
     dtype = likelihood.density_dtype
-    mean, variance = (tf.cast(m, dtype) for m in as_source(x_train).moments(limit=10**9))
-    p = likelihood.distribution(likelihood.independent(mean, variance))
-    return estimate(p.log_prob(tf.cast(as_source(x).array(), dtype)).numpy())
+    train, held_out = likelihood.as_source(x_train), likelihood.as_source(x)
+    mean, variance = (tf.cast(m, dtype) for m in train.moments(limit=10**9))
+    parameters = likelihood.independent(mean, variance)
+    parts = []
+    for start in range(0, len(held_out), batch_size):
+        some = held_out[start : start + batch_size]
+        each = {name: tf.repeat(value[None], len(some), 0) for name, value in parameters.items()}
+        factor = None if some.size_factor is None else tf.cast(some.size_factor, dtype)
+        p = likelihood.distribution(likelihood.observed(each, factor))
+        parts.append(p.log_prob(tf.cast(some.array(), dtype)).numpy())
+    return estimate(np.concatenate(parts))
 
 
 def estimate(per_example: np.ndarray) -> Estimate:

@@ -1,32 +1,39 @@
 """What the latent dimensions are used for."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.data.source import as_source
+from keras_vae import divergences
 from keras_vae.vae import VAE
 
 
 def latent_means(vae: VAE, x: Any, batch_size: int = 500) -> np.ndarray:
-    """The mean of q(z|x) for each x, `[N, D]`."""
-    rows = as_source(x).array()
-    starts = range(0, len(rows), batch_size)
-    return np.concatenate([vae.encode(rows[i : i + batch_size]).mean().numpy() for i in starts])
+    """The centre of q(z|x), its mean where it has one, for each x, `[N, D]`."""
+    q = _posteriors(vae, x, batch_size)
+    return np.concatenate([vae.posterior.centre(part).numpy() for part in q])
 
 
 def kl_per_dimension(vae: VAE, x: Any, batch_size: int = 500) -> np.ndarray:
-    """The mean over x of KL(q(z_d|x) || p(z_d)), `[D]`, in nats, of the Normal marginals.
+    """The mean over x of KL(q(z_d|x) || p(z_d)), `[D]`, in nats.
 
-    For a diagonal Normal posterior these add up to the KL of the bound. With correlations
-    they do not: what the correlations cost has no dimension to be booked on.
+    Raises:
+        NotImplementedError: if the dimensions of q(z|x), or of p(z), are not independent: what
+            correlations cost has no dimension to be booked on.
     """
-    rows = as_source(x).array()
-    p = vae.prior.distribution()
-    prior = tfd.Normal(p.mean(), p.stddev())
+    source = vae.likelihood.as_source(x)
     parts = []
-    for start in range(0, len(rows), batch_size):
-        q = vae.encode(rows[start : start + batch_size])
-        parts.append(tfd.Normal(q.mean(), q.stddev()).kl_divergence(prior).numpy())
+    for start in range(0, len(source), batch_size):
+        some = source[start : start + batch_size]
+        q, p = vae.encode(some, some.condition), vae.prior_given(some.condition)
+        z = q.sample(10, seed=start)
+        parts.append(divergences.kl_per_dimension(q, p, z).numpy())
     return np.concatenate(parts).mean(axis=0)
+
+
+def _posteriors(vae: VAE, x: Any, batch_size: int) -> Iterator[tfd.Distribution]:
+    source = vae.likelihood.as_source(x)
+    for start in range(0, len(source), batch_size):
+        yield vae.encode(source[start : start + batch_size])
