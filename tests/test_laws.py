@@ -1,27 +1,34 @@
-"""Laws that hold for every combination of parts."""
+"""Laws that hold for every combination of parts.
+
+`combinations.covering()` picks few combinations in which every legal pair of parts occurs;
+with `KERAS_VAE_ALL_COMBINATIONS=1` in the environment all legal ones are run, for hours.
+"""
 
 import inspect
-import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from combinations import SLOTS as PARTS
+from combinations import covering, refusal
 from parts import (
     DECODERS,
     ENCODERS,
-    LATENT_SIZE,
+    EVENT_SHAPE,
     LIKELIHOODS,
     OBJECTIVES,
     POSTERIORS,
     PRIORS,
     assert_finite,
+    beside_for,
     data_for,
     make_vae,
 )
 
 from keras_vae import likelihoods, objectives, posteriors, priors
-from keras_vae.divergences import kl_divergence
-from keras_vae.objectives import Terms
+from keras_vae.conditions import Given
+from keras_vae.divergences import is_exact, kl_divergence
 
 SLOTS = {
     "posterior": (posteriors, posteriors.Posterior, POSTERIORS),
@@ -29,15 +36,29 @@ SLOTS = {
     "likelihood": (likelihoods, likelihoods.Likelihood, LIKELIHOODS),
     "objective": (objectives, objectives.Objective, OBJECTIVES),
 }
-COMBINATIONS = list(itertools.product(POSTERIORS, PRIORS, LIKELIHOODS, OBJECTIVES))
-DISTRIBUTIONS = list(itertools.product(POSTERIORS, PRIORS, LIKELIHOODS))
-NETWORKS = list(itertools.product(ENCODERS, DECODERS, LIKELIHOODS))
+COMBINATIONS = covering()
+PLAIN = ("DiagonalNormal", "StandardNormal", "Bernoulli", "ELBO")
 
 combinations = pytest.mark.parametrize(
     "names", [pytest.param(names, id="-".join(names)) for names in COMBINATIONS]
 )
+
+
+def partner(posterior=None, prior=None):
+    """A legal pair with this part in it."""
+    pairs = {(names[0], names[1]) for names in COMBINATIONS}
+    wanted = [pair for pair in sorted(pairs) if posterior in (None, pair[0])]
+    return next(pair for pair in wanted if prior in (None, pair[1]))
+
+
+# Every family of a slot once, the others plain where that is legal.
+EACH = [
+    *((*partner(posterior=name), "Bernoulli") for name in PARTS[0]),
+    *((*partner(prior=name), "Bernoulli") for name in PARTS[1]),
+    *((*PLAIN[:2], name) for name in LIKELIHOODS),
+]
 distributions = pytest.mark.parametrize(
-    "names", [pytest.param(names, id="-".join(names)) for names in DISTRIBUTIONS]
+    "names", [pytest.param(names, id="-".join(names)) for names in dict.fromkeys(EACH)]
 )
 
 
@@ -48,8 +69,19 @@ def model_of(names):
     return vae
 
 
-def draws_of_z(k, b):
-    return np.random.default_rng(0).normal(size=(k, b, LATENT_SIZE)).astype("float32")
+def shaken(vae):
+    """The model with every weight off the value it was made with, which may be a special one."""
+    random = np.random.default_rng(0)
+    for weight in vae.trainable_weights:
+        weight.assign_add(0.1 * random.normal(size=weight.shape))
+    return vae
+
+
+def example(vae, rows):
+    """x, what goes with it as the equation takes it, and as the user gives it."""
+    x, beside = data_for(vae.likelihood, rows), beside_for(vae, rows)
+    given = vae._known(tf.constant(x), vae._as_given(beside))
+    return x, given, beside
 
 
 @pytest.mark.parametrize("slot", SLOTS)
@@ -64,26 +96,67 @@ def test_every_family_that_is_exported_has_an_example(slot):
     assert {type(make()) for make in examples.values()} == exported
 
 
+# Combinations
+
+
+@combinations
+def test_a_legal_combination_trains(names):
+    """A finite gradient reaches every weight, a step changes it, and the terms add up."""
+    vae = shaken(model_of(names))
+    x, given, beside = example(vae, 6)
+    with tf.GradientTape() as tape:
+        loss = vae.compute_loss(tf.constant(x), given)
+    gradients = tape.gradient(loss, [weight.value for weight in vae.trainable_weights])
+    assert_finite(loss)
+    for weight, gradient in zip(vae.trainable_weights, gradients, strict=True):
+        assert gradient is not None, weight.path
+        assert_finite(gradient)
+        assert np.any(np.asarray(tf.convert_to_tensor(gradient)) != 0), weight.path
+    logs = vae.train_on_batch(x, beside, return_dict=True)
+    assert {"loss", "elbo", "log_likelihood", "kl"} == set(logs)
+    assert logs["elbo"] == pytest.approx(logs["log_likelihood"] - logs["kl"], rel=1e-4, abs=1e-3)
+    drawn = vae.sample(2, draw=True, seed=0, **{k: v[:2] for k, v in beside.items()})
+    assert bool(vae.likelihood.contains(vae.likelihood.as_source(drawn).array()))
+    assert vae.elbo(x, seed=0, **beside).shape == (6,)
+
+
+@distributions
+def test_a_model_is_what_its_config_says(names):
+    vae = model_of(names)
+    config = vae.get_config()
+    loaded = type(vae).from_config(config)
+    assert loaded.get_config() == config
+    loaded.set_weights(vae.get_weights())
+    x, _, beside = example(vae, 2)
+    pair = (model.reconstruct(x, **beside) for model in (loaded, vae))
+    np.testing.assert_array_equal(*(vae.likelihood.as_source(each).array() for each in pair))
+
+
+def test_what_has_no_meaning_is_refused_with_the_reason():
+    sphere = refusal(("DiagonalNormal", "UniformSphere", "Bernoulli", "ELBO"))
+    assert "must live on the same set" in sphere
+    assert "UniformSphere on unit vectors" in sphere
+    discrete = refusal(("OneHot", "UniformCategorical", "Bernoulli", "IWAE-dreg"))
+    assert "no differentiable function of its parameters" in discrete
+
+
+@pytest.mark.parametrize("names", [PLAIN, ("Laplace", "CouplingFlow", "Poisson", "IWAE-dreg")])
+def test_a_saved_model_is_the_model(names, tmp_path):
+    vae = model_of(names)
+    x, _, _ = example(vae, 4)
+    vae.train_on_batch(x)
+    vae.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.elbo(x, seed=1), vae.elbo(x, seed=1))
+
+
 # The loss
 
 
-@combinations
-def test_a_finite_gradient_reaches_every_trainable_weight(names):
-    vae = model_of(names)
-    x = data_for(vae.likelihood, 8)
-    with tf.GradientTape() as tape:
-        loss = vae.compute_loss(x)
-    gradients = tape.gradient(loss, [weight.value for weight in vae.trainable_weights])
-    assert_finite(loss, *gradients)
-    for weight, gradient in zip(vae.trainable_weights, gradients, strict=True):
-        assert np.any(gradient.numpy() != 0), weight.path
-
-
-@combinations
-def test_the_terms_that_are_logged_add_up_to_the_loss(names):
-    vae = model_of(names)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_terms_that_are_logged_add_up_to_the_loss(objective):
+    vae = model_of((*PLAIN[:3], objective))
     logs = vae.test_on_batch(data_for(vae.likelihood, 1), return_dict=True)
-    assert set(logs) == {"loss", "elbo", "log_likelihood", "kl"}
     log_likelihood, kl = logs["log_likelihood"], logs["kl"]
     assert logs["elbo"] == pytest.approx(log_likelihood - kl, rel=1e-5)
     weighted = {
@@ -92,24 +165,13 @@ def test_the_terms_that_are_logged_add_up_to_the_loss(names):
         "ELBO-samples": kl,
         "ELBO-free_bits": max(kl, 2.0),
         "ELBO-schedule": 0.25 * kl,
+        "ELBO-capacity": 4 * abs(kl - 2.0),
+        "ELBO-score": kl,
     }
-    if names[-1] in weighted:
-        assert -logs["loss"] == pytest.approx(log_likelihood - weighted[names[-1]], rel=1e-5)
+    if objective in weighted:
+        assert -logs["loss"] == pytest.approx(log_likelihood - weighted[objective], rel=1e-5)
     else:
         assert np.isfinite(logs["loss"])
-
-
-@distributions
-def test_a_step_changes_every_trainable_weight(names):
-    vae = model_of(names)
-    before = vae.get_weights()
-    vae.train_on_batch(data_for(vae.likelihood, 8))
-    changed = {
-        weight.path
-        for weight, old in zip(vae.weights, before, strict=True)
-        if np.any(weight.numpy() != old)
-    }
-    assert {weight.path for weight in vae.trainable_weights} <= changed
 
 
 def test_the_loss_of_a_model_that_is_not_compiled_is_that_of_step_zero():
@@ -118,17 +180,21 @@ def test_the_loss_of_a_model_that_is_not_compiled_is_that_of_step_zero():
     assert vae.assumptions().bound.beta == 0.25
 
 
-@pytest.mark.parametrize("names", NETWORKS)
-def test_any_network_fits_any_likelihood(names):
-    encoder, decoder, likelihood = names
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_any_network_fits_any_likelihood(network, likelihood):
+    decoder = {"mlp": "mlp", "conv": "conv_transpose"}[network]
+    if network == "conv" and LIKELIHOODS[likelihood]().event_shape[:2] != EVENT_SHAPE[:2]:
+        pytest.skip("of no image")
     vae = make_vae(
-        encoder=ENCODERS[encoder], decoder=DECODERS[decoder], likelihood=LIKELIHOODS[likelihood]
+        encoder=ENCODERS[network], decoder=DECODERS[decoder], likelihood=LIKELIHOODS[likelihood]
     )
     vae.compile(optimizer="sgd", run_eagerly=True)
-    x = data_for(vae.likelihood, 3)
-    logs = vae.train_on_batch(x, return_dict=True)
+    x, _, beside = example(vae, 3)
+    logs = vae.train_on_batch(x, beside, return_dict=True)
     assert_finite(*logs.values())
-    assert vae.reconstruct(x).shape == x.shape
+    reconstructed = vae.likelihood.as_source(vae.reconstruct(x, **beside))
+    assert reconstructed.array().shape == x.shape
 
 
 # The distributions
@@ -137,64 +203,74 @@ def test_any_network_fits_any_likelihood(names):
 @distributions
 def test_a_batch_of_eight_is_eight_batches_of_one(names):
     vae = model_of(names)
-    x, z = data_for(vae.likelihood, 8), draws_of_z(3, 8)
-    p = vae.prior.distribution()
+    x, given, _ = example(vae, 8)
+    z = vae._posterior(tf.constant(x), given).sample(3, seed=0)
 
     def terms(rows):
-        q = vae.encode(x[rows])
-        log_likelihood = vae.decode(z[:, rows]).log_prob(x[rows])
-        log_posterior = q.log_prob(z[:, rows])
-        return kl_divergence(q, p, z[:, rows])[None], log_likelihood, log_posterior
+        some = Given(*(v[rows] if tf.is_tensor(v) else v for v in given))
+        q, p = vae._posterior(tf.constant(x[rows]), some), vae._prior(some)
+        log_likelihood = vae._likelihood(z[:, rows], some).log_prob(x[rows])
+        # A copy, so that no density remembers how the draw was made.
+        copy = tf.constant(z[:, rows].numpy())
+        return log_likelihood, q.log_prob(copy), p.log_prob(copy)
 
     whole = terms(slice(None))
     single = [terms(slice(i, i + 1)) for i in range(8)]
     for all_at_once, one_by_one in zip(whole, zip(*single, strict=True), strict=True):
-        together = np.concatenate(one_by_one, axis=1)
-        np.testing.assert_allclose(all_at_once, together, rtol=1e-5, atol=1e-5)
+        together = np.concatenate([np.asarray(part) for part in one_by_one], axis=1)
+        np.testing.assert_allclose(all_at_once, together, rtol=1e-4, atol=1e-4)
 
 
 @distributions
-def test_the_kl_is_not_negative(names):
+def test_an_exact_kl_is_not_negative_and_a_sampled_one_is_its_mean(names):
     vae = model_of(names)
-    q = vae.encode(data_for(vae.likelihood, 100))
-    kl = kl_divergence(q, vae.prior.distribution(), q.sample(1, seed=0)).numpy()
-    assert kl.shape == (100,)
-    assert kl.min() >= 0
+    x, given, _ = example(vae, 20)
+    p, q = vae._prior(given), vae._posterior(tf.constant(x), given)
+    z = q.sample(2_000, seed=0)
+    ratio = np.asarray(q.log_prob(z) - p.log_prob(z), "float64")
+    kl = np.asarray(kl_divergence(q, p, z))
+    assert kl.shape == (20,)
+    error = ratio.std(0) / np.sqrt(len(ratio))
+    assert np.all(ratio.mean(0) > -5 * error - 1e-6)
+    if is_exact(q, p):
+        assert kl.min() >= -1e-5
+        assert np.all(np.abs(kl - ratio.mean(0)) <= 5 * error + 1e-4)
 
 
 @distributions
 def test_unfolded_samples_are_decoded_as_one_by_one(names):
     vae = model_of(names)
-    x, z = data_for(vae.likelihood, 4), draws_of_z(3, 4)
-    together = vae.decode(z).log_prob(x)
+    x, given, _ = example(vae, 4)
+    z = vae._posterior(tf.constant(x), given).sample(3, seed=0)
+    together = vae._likelihood(z, given).log_prob(x)
     assert together.shape == (3, 4)
-    one_by_one = np.stack([vae.decode(z[k]).log_prob(x) for k in range(3)])
+    one_by_one = np.stack([vae._likelihood(z[k], given).log_prob(x) for k in range(3)])
     np.testing.assert_allclose(together, one_by_one, rtol=1e-5)
 
 
-def bound_at(vae, x, z):
-    """The bound and the KL at given draws, from the model's distributions, `[2, B]`."""
-    q, p = vae.encode(x), vae.prior.distribution()
-    kl = kl_divergence(q, p, z)
-    terms = Terms(vae.decode(z).log_prob(x), p.log_prob(z), q.log_prob(z), kl)
-    return tf.stack([vae.objective.bound(terms, vae.optimizer.iterations), kl])
+def densities_at(vae, x, z, given):
+    """log p(x|z), log p(z) and log q(z|x) at given draws, `[3, K, B]`."""
+    q, p = vae._posterior(x, given), vae._prior(given)
+    log_likelihood = vae._likelihood(z, given).log_prob(x)
+    return tf.stack([log_likelihood, p.log_prob(z) + 0 * log_likelihood, q.log_prob(z)])
 
 
 @distributions
-def test_the_bound_at_given_draws_is_the_same_however_it_is_compiled(names):
-    """Of IWAE, which every term enters but the KL; the other bounds are sums of the same terms."""
-    vae = model_of((*names, "IWAE"))
-    x, z = data_for(vae.likelihood, 4), draws_of_z(vae.objective.num_samples, 4)
-    eager = bound_at(vae, x, z)
-    for jit_compile in (False, True):
-        compiled = tf.function(lambda x, z: bound_at(vae, x, z), jit_compile=jit_compile)
-        np.testing.assert_allclose(compiled(x, z), eager, rtol=1e-5)
+def test_densities_at_given_draws_are_the_same_however_they_are_compiled(names):
+    vae = model_of(names)
+    x, given, _ = example(vae, 4)
+    x = tf.constant(x)
+    z = tf.constant(vae._posterior(x, given).sample(2, seed=0).numpy())
+    eager = densities_at(vae, x, z, given)
+    for jit_compile in (False, True) if vae.xla else (False,):
+        compiled = tf.function(lambda x, z: densities_at(vae, x, z, given), jit_compile=jit_compile)
+        np.testing.assert_allclose(compiled(x, z), eager, rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("objective", ["ELBO", "IWAE"])
 def test_the_mean_loss_is_the_same_however_it_is_compiled(objective):
     """The draws of two compilers differ for equal seeds; their means are of one distribution."""
-    vae = model_of(("DiagonalNormal", "StandardNormal", "Bernoulli", objective))
+    vae = model_of((*PLAIN[:3], objective))
     x = tf.constant(np.tile(data_for(vae.likelihood, 1), (500, 1, 1, 1)))
     means, errors = [], []
     for jit_compile in (False, True):
