@@ -66,20 +66,18 @@ def linear_directions(
     """
     if len(source) < 2:
         raise ValueError("A covariance needs at least 2 examples. Received: 1. Pass more of x.")
-    rows = dense(source.values[every(len(source), MAX_ROWS)])
-    x = rows.reshape(len(rows), -1).astype("float64") / source.divisor
-    # Bits that are drawn from grey values vary by m(1 - m) more, each on its own.
-    drawn = (x * (1 - x)).mean(axis=0) if source.dynamic else np.zeros(x.shape[1])
-    variance = (x.var(axis=0) + drawn).reshape(likelihood.event_shape)
-    mean = x.mean(axis=0).reshape(likelihood.event_shape)
     try:
-        noise = likelihood.noise_variance(tf.constant(mean), tf.constant(variance))
+        noise = likelihood.noise_variance(*map(tf.constant, source.moments(MAX_ROWS)))
     except NotImplementedError as error:
         raise ValueError(
             f"There is no linear theory for {type(likelihood).__name__} as it is. Expected: a "
             'Normal with a fixed, "shared" or "per_value" scale, a Bernoulli or a '
             "ContinuousBernoulli. Train, and look at the KL instead."
         ) from error
+    rows = dense(source.values[every(len(source), MAX_ROWS)])
+    x = rows.reshape(len(rows), -1).astype("float64") / source.divisor
+    # Bits that are drawn from grey values vary by m(1 - m) more, each on its own.
+    drawn = (x * (1 - x)).mean(axis=0) if source.dynamic else np.zeros(x.shape[1])
     if noise is None:
         return _learned_scale(_eigenvalues(x, drawn), latent_size, beta)
     return _fixed_variance(x, drawn, noise.numpy().reshape(-1), latent_size, beta)
@@ -154,7 +152,7 @@ def refuse_early_stop(
     steps: int | None,
     done: int,
 ) -> None:
-    """Raises a ValueError if training may stop early while beta has not reached its last value.
+    """Raises a ValueError if training may stop early while a schedule still moves the bound.
 
     A bound whose beta still rises looks best at its start; a run that stops there was
     trained on another bound than the one that was asked for.
@@ -171,15 +169,18 @@ def refuse_early_stop(
     if steps is None or not stops:
         return
 
-    def beta_after(epoch: int) -> float:
-        return float(objective.beta_at(done + max(0, epoch - initial_epoch) * steps))
+    def after(epoch: int) -> dict[str, float]:
+        return objective.scheduled(done + max(0, epoch - initial_epoch) * steps)
 
+    last = after(epochs)
     for callback in stops:
-        first, last = beta_after(callback.start_from_epoch), beta_after(epochs)
-        if not math.isclose(first, last):
-            raise ValueError(
-                "EarlyStopping may end training before the schedule of beta does. Expected: "
-                f"beta = {last:.4g}, its value after {epochs} epochs of {steps} steps, from "
-                f"the first epoch that may stop. Received: start_from_epoch="
-                f"{callback.start_from_epoch}, where beta = {first:.4g}. Raise it."
-            )
+        for epoch in range(callback.start_from_epoch, epochs):
+            for name, value in after(epoch).items():
+                if not math.isclose(value, last[name]):
+                    raise ValueError(
+                        f"EarlyStopping may end training before the schedule of {name} does. "
+                        f"Expected: {name} = {last[name]:.4g}, its value after {epochs} epochs of "
+                        f"{steps} steps, from the first epoch that may stop. Received: "
+                        f"start_from_epoch={callback.start_from_epoch}; after {epoch} epochs "
+                        f"{name} = {value:.4g}. Raise it."
+                    )

@@ -21,9 +21,10 @@ class Bound:
     Attributes:
         family: the objective's class.
         equation: the bound, in Markdown mathematics.
-        beta: the weight of the KL now.
+        beta: the weight of the KL now, whatever else has a weight: see `settings`.
         num_samples: K.
         settings: the objective's arguments, as they are saved.
+        is_lower_bound: whether its mean is at most log p(x).
         estimator: how its gradient is estimated, in words.
         kl: `"exact"` or `"sampled"`, of the KL that is logged.
         kl_equation: the KL between what and what.
@@ -34,6 +35,7 @@ class Bound:
     beta: float
     num_samples: int
     settings: dict
+    is_lower_bound: bool
     estimator: str
     kl: str
     kl_equation: str = (
@@ -97,16 +99,14 @@ class Assumptions:
                 f"p(z)    {self.prior.family}",
                 f"p(x|z)  {self.likelihood.family} on {self.likelihood.support}, "
                 f"{list(self.likelihood.event_shape)}; learned: {learned}",
-                f"bound   {self.bound.family}, beta = {self.bound.beta:g}, "
+                f"bound   {self.bound.family}, weight of the KL {self.bound.beta:g}, "
                 f"K = {self.bound.num_samples}; the KL between q(z|x) and p(z) is {self.bound.kl}",
             ]
         )
 
     def as_markdown(self) -> str:
         """The statement as a page with its equations."""
-        given = (
-            [] if self.condition is None else [f"Each density is conditional on {self.condition}."]
-        )
+        given = [] if self.condition is None else [self.condition]
         sections = [
             "# What this model assumes",
             *given,
@@ -150,16 +150,17 @@ def state(
             beta=beta,
             num_samples=objective.num_samples,
             settings=objective.get_config(),
+            is_lower_bound=objective.is_lower_bound(step),
             estimator=objective.estimator(),
             kl="exact" if kl_is_exact else "sampled",
         ),
         squared_error=_squared_error(likelihood, beta) if isinstance(likelihood, Normal) else None,
         decode_returns=(
             f"The distribution p(x|z), a {type(likelihood).__name__} whose parameters the decoder "
-            "computes. `.mean()` is the expected x; `.sample()` is a draw of x, with the noise of "
+            "computes. `.mean()` is the expected x, where x has one; `.sample()` is a draw of x, with the noise of "
             "p(x|z) in it. The two are different pictures, and are never mixed."
         ),
-        condition=None if condition is None else condition.describe(),
+        condition=None if condition is None else condition.statement(),
         ex_post=None if ex_post is None else ex_post.statement(),
     )
 
@@ -220,7 +221,8 @@ def _bound_section(bound: Bound) -> str:
         "",
         f"$$ {bound.equation} $$",
         "",
-        f"- beta = {bound.beta:g}, K = {bound.num_samples}",
+        f"- {'a lower bound' if bound.is_lower_bound else 'no bound'} on log p(x)",
+        f"- weight of the KL {bound.beta:g}, K = {bound.num_samples}",
         f"- the gradient: {bound.estimator}",
         f"- the KL that is logged is {bound.kl}: $ {bound.kl_equation} $",
     ]

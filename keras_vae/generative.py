@@ -9,20 +9,18 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
-from keras_vae.beside import NAMES, Beside
-from keras_vae.conditions import Cases, Condition, Given, Labels
-from keras_vae.conditions.condition import join
+from keras_vae.beside import NAMES
+from keras_vae.conditions import Given, Labels
+from keras_vae.densities import Densities
 from keras_vae.divergences import kl_divergence
-from keras_vae.feed import check_source
+from keras_vae.ex_post import fitted
 from keras_vae.imputation import imputed
 from keras_vae.latents import REALS
-from keras_vae.likelihoods import Likelihood
-from keras_vae.posteriors import Posterior
-from keras_vae.priors import ExPost, Prior
-from keras_vae.randomness import draw_seed, split_seed
+from keras_vae.priors import ExPost
+from keras_vae.randomness import split_seed
 
 
-class GenerativeModel(keras.Model, abc.ABC):
+class GenerativeModel(Densities, abc.ABC):
     """`p(x, z) = p(z) p(x|z)` with q(z|x), made of parts that `VAE` is given.
 
     Wherever x is taken it may be an array, a `keras_vae.data` source (whose condition and
@@ -30,15 +28,7 @@ class GenerativeModel(keras.Model, abc.ABC):
     columns of a table.
     """
 
-    encoder: keras.layers.Layer
-    decoder: keras.layers.Layer
-    posterior: Posterior
-    prior: Prior
-    likelihood: Likelihood
-    condition: Condition | None
     ex_post: ExPost | None
-    beside: Beside
-    seed_generator: keras.random.SeedGenerator
 
     # The distributions
 
@@ -73,6 +63,12 @@ class GenerativeModel(keras.Model, abc.ABC):
             )
         x, _ = self._checked(x, optional=NAMES)
         return tfd.Categorical(self.condition.log_probs(self.likelihood.encoder_input(x)))
+
+    def latents(self, x: Any, condition: Any = None) -> tuple[tfd.Distribution, tfd.Distribution]:
+        """q(z|x) and the p(z) that it is compared with, batches `[B]` and `[]` or `[B]`."""
+        x, given = self._checked(x, condition, optional=("size_factor",))
+        given = self._known(x, given)
+        return self._posterior(x, given), self._prior(given)
 
     def prior_given(self, condition: Any = None) -> tfd.Distribution:
         """p(z), batch `[]`; or p(z|condition), batch `[B]`."""
@@ -212,23 +208,15 @@ class GenerativeModel(keras.Model, abc.ABC):
         References: P. Ghosh, M. S. M. Sajjadi, A. Vergari, M. Black and B. Scholkopf, From
         Variational to Deterministic Autoencoders, ICLR 2020.
         """
-        if self.prior.support != REALS or self.condition is not None:
+        if self.posterior.support != REALS or self.condition is not None:
             raise ValueError(
                 "`fit_prior` fits Normals to z, and the condition has no part in them. Expected: "
-                f"z in {REALS} and no condition. Received: {self.prior.support}, condition="
+                f"z in {REALS} and no condition. Received: {self.posterior.support}, condition="
                 f"{self.condition}."
             )
         positive_integer(num_components, "num_components", self, "the number of Normals")
-        ex_post = ExPost(self.prior.latent_size, num_components, dtype=self.prior.dtype_policy)
-        ex_post.build((None, self.prior.latent_size))
         source = self.likelihood.as_source(x)
-        z_seed = self._seed(seed)
-        draws = [
-            self.encode(source[start : start + 500]).sample(seed=tf.random.fold_in(z_seed, start))
-            for start in range(0, len(source), 500)
-        ]
-        ex_post.fit(np.concatenate(draws), seed=int(z_seed[0]) & 0x7FFFFFFF)
-        self._hold(ex_post)
+        self._hold(fitted(self.encode, source, self.prior, num_components, self._seed(seed)))
 
     def _hold(self, ex_post: ExPost) -> None:
         self._tracker.unlock()  # Keras lets a built model have no new layer, as in enable_lora
@@ -236,107 +224,3 @@ class GenerativeModel(keras.Model, abc.ABC):
             self._tracker.untrack(self.ex_post)
         self.ex_post = ex_post
         self._tracker.lock()
-
-    # What the equation is made of
-
-    def _posterior(self, x: tf.Tensor, given: Given, training: bool = False) -> tfd.Distribution:
-        inputs = join(self.likelihood.encoder_input(x), given.condition)
-        return self._encode_inputs(inputs, training)
-
-    def _encode_inputs(self, inputs: tf.Tensor, training: bool = False) -> tfd.Distribution:
-        features = self.encoder(inputs, training=training)
-        return self.posterior.distribution(self.posterior(features))
-
-    def _prior(self, given: Given) -> tfd.Distribution:
-        return self.prior.distribution(given.condition, self._encode_inputs)
-
-    def _likelihood(self, z: tf.Tensor, given: Given, training: bool = False) -> tfd.Distribution:
-        folded = tf.reshape(z, (-1, z.shape[-1]))  # networks know one batch axis: [K * B, D]
-        condition = given.condition
-        samples = 1 if z.shape.rank == 2 else z.shape[0] or tf.shape(z)[0]
-        if condition is not None and z.shape.rank == 3:
-            condition = tf.tile(condition, (samples, 1))
-        features = self.decoder(join(folded, condition), training=training)
-        parameters = self.likelihood(features)
-        if z.shape.rank == 3:
-            parameters = {
-                name: tf.reshape(value, (samples, -1, *value.shape[1:]))
-                for name, value in parameters.items()
-            }
-        return self.likelihood.distribution(self.likelihood.observed(parameters, given.size_factor))
-
-    def _centre(self, x: tf.Tensor, given: Given, training: bool = False) -> tf.Tensor:
-        z = self.posterior.centre(self._posterior(x, given, training))
-        return self.likelihood.centre(self._likelihood(z, given, training))
-
-    def _cases(
-        self,
-        x: tf.Tensor,
-        given: Given,
-        sample_weight: tf.Tensor | None = None,
-        training: bool = False,
-    ) -> Cases:
-        """The rows that the equation is computed for: x, once for each class it may have."""
-        if self.condition is None:
-            return Cases(x, given, sample_weight)
-        inputs = self.likelihood.encoder_input(x)
-        return self.condition.cases(x, inputs, given, sample_weight, training)
-
-    # What is given
-
-    def _checked(
-        self,
-        x: Any,
-        condition: Any = None,
-        size_factor: Any = None,
-        optional: tuple[str, ...] = (),
-    ) -> tuple[tf.Tensor, Given]:
-        """x as a float tensor, and what goes with it, checked; a tensor stays on its tape."""
-        dtype = self.likelihood.density_dtype
-        own: dict[str, Any] = {}
-        if tf.is_tensor(x) or isinstance(x, keras.KerasTensor):
-            if not tf.is_symbolic_tensor(x) and not isinstance(x, keras.KerasTensor):
-                self.likelihood.check(np.asarray(x))
-        else:
-            source = self.likelihood.as_source(x)
-            check_source(self.likelihood, source)
-            x, own = source.array(dtype=dtype), source.beside()
-        values = {**own, **_present(condition=condition, size_factor=size_factor)}
-        values = self.beside.repeated(values, x.shape[0])
-        return keras.ops.cast(x, dtype), self._as_given(
-            self.beside(values, x.shape[0], optional=optional)
-        )
-
-    def _known(self, x: tf.Tensor, given: Given) -> Given:
-        """`given` with the condition as the networks take it."""
-        if self.condition is None:
-            return given
-        inputs = self.likelihood.encoder_input(x)
-        values = self.condition.inferred(given.condition, inputs)
-        return given._replace(condition=self.condition(values))
-
-    def _given(self, rows: int | None, condition: Any, size_factor: Any) -> Given:
-        """What goes with z, checked; one value stands for all rows."""
-        values = _present(condition=condition, size_factor=size_factor)
-        values = self.beside.repeated(values, rows)
-        given = self._as_given(self.beside(values, rows, "z", optional=("size_factor",)))
-        if self.condition is None:
-            return given
-        if given.condition is None:
-            raise ValueError(self.condition.missing())
-        self.condition.check_known(values["condition"])
-        return given._replace(condition=self.condition(given.condition))
-
-    def _as_given(self, values: dict[str, Any]) -> Given:
-        given = Given(**{name: tf.convert_to_tensor(value) for name, value in values.items()})
-        if given.size_factor is None:
-            return given
-        return given._replace(size_factor=tf.cast(given.size_factor, self.likelihood.density_dtype))
-
-    def _seed(self, seed: int | None = None) -> tf.Tensor:
-        return draw_seed(self.seed_generator, seed)
-
-
-def _present(**values: Any) -> dict[str, Any]:
-    """Those that were given."""
-    return {name: value for name, value in values.items() if value is not None}

@@ -19,10 +19,13 @@ def one_hots(classes: int) -> str:
 
 
 def blocks(supports: list[str], sizes: list[int]) -> str:
-    """Blocks of z one after the other; neighbours in the same set are one block."""
+    """Blocks of z one after the other; neighbours in the same set are one block.
+
+    Not so spheres: two of them are no sphere in more dimensions.
+    """
     merged: list[tuple[str, int]] = []
     for support, size in zip(supports, sizes, strict=True):
-        if merged and merged[-1][0] == support:
+        if merged and merged[-1][0] == support != SPHERE:
             merged[-1] = (support, merged[-1][1] + size)
         else:
             merged.append((support, size))

@@ -35,3 +35,10 @@ def require_legal(
             "keras_vae.conditions. Received: condition=None."
         )
     objective.require(posterior, prior)
+    if objective.aggregates and condition is not None and condition.optional:
+        raise ValueError(
+            f"`objective` {type(objective).__name__} compares the z of a batch, in which a row "
+            f"without a label would count once for each class. Expected: with conditions."
+            f"{type(condition).__name__} a bound of each row, such as ELBO or IWAE. Received: "
+            f"{objective!r}."
+        )

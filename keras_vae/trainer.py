@@ -10,9 +10,8 @@ import tensorflow as tf
 
 from keras_vae import advice
 from keras_vae.conditions import Given
-from keras_vae.conditions.condition import join
-from keras_vae.data.pipeline import EpochSeed, packed
-from keras_vae.data.source import Source, every
+from keras_vae.data.pipeline import EpochSeed, NewOrder, packed
+from keras_vae.data.source import Source
 from keras_vae.feed import (
     Feed,
     as_batch,
@@ -24,8 +23,7 @@ from keras_vae.feed import (
 )
 from keras_vae.generative import GenerativeModel
 from keras_vae.objectives import Objective
-
-EXAMPLES = 500  # what a prior may start from
+from keras_vae.replicas import summed
 
 
 class Trainer(GenerativeModel, abc.ABC):
@@ -153,7 +151,7 @@ class Trainer(GenerativeModel, abc.ABC):
                 epochs=epochs,
                 shuffle=False,  # the pipeline has done it; Keras would warn
                 verbose=verbose,
-                callbacks=[_NewOrder(epoch_seed), *callbacks],
+                callbacks=[NewOrder(epoch_seed), *callbacks],
                 validation_data=validation_data,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=steps_per_epoch,
@@ -262,16 +260,6 @@ class Trainer(GenerativeModel, abc.ABC):
         if found.directions == 0:
             warnings.warn(str(found), stacklevel=3)
 
-    def _start_from(self, source: Source) -> None:
-        """The likelihood from the moments of the data, the prior from some of its examples."""
-        dtype = self.likelihood.density_dtype
-        if self.likelihood.trainable:
-            self.likelihood.start_from(*(tf.cast(m, dtype) for m in source.moments()))
-        some = source[every(len(source), EXAMPLES)]
-        x = tf.constant(some.array(dtype=dtype))
-        given = self._known(x, Given(**self.beside(some.beside(), len(some))))
-        self.prior.start_from(join(self.likelihood.encoder_input(x), given.condition))
-
     def _updates(self, steps: int | None) -> int | None:
         """How many updates of the weights so many steps are."""
         accumulated = self.optimizer.gradient_accumulation_steps or 1
@@ -283,6 +271,12 @@ class Trainer(GenerativeModel, abc.ABC):
         values = as_batch(data)
         x = keras.ops.cast(values.pop("x"), self.likelihood.density_dtype)
         sample_weight = values.pop("sample_weight", None)
+        if sample_weight is not None and self.objective.aggregates:
+            raise ValueError(
+                f"{type(self.objective).__name__} compares the z of all examples of a batch. "
+                "Expected: sample_weight=None. Received: weights. Draw the rows as often as they "
+                "should count instead."
+            )
         self.beside.require_names(values)
         if "size_factor" in values:
             values["size_factor"] = keras.ops.cast(values["size_factor"], x.dtype)
@@ -296,7 +290,7 @@ class Trainer(GenerativeModel, abc.ABC):
         """
         if sample_weight is not None:
             loss = loss * tf.cast(sample_weight, loss.dtype)
-        return tf.reduce_sum(loss) / tf.cast(_examples(loss), loss.dtype)
+        return tf.reduce_sum(loss) / tf.cast(summed([tf.shape(loss)[0]])[0], loss.dtype)
 
     @property
     def _num_replicas(self) -> int:
@@ -324,26 +318,6 @@ class Trainer(GenerativeModel, abc.ABC):
 
     def _seed_states(self) -> list[keras.Variable]:
         return [v for v in self.variables if v.name == "seed_generator_state"]
-
-
-class _NewOrder(keras.callbacks.Callback):
-    """Gives each epoch a seed of its own, from the generator that is saved with the model."""
-
-    def __init__(self, epoch_seed: EpochSeed) -> None:
-        super().__init__()
-        self.epoch_seed = epoch_seed
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        seed = self.model.seed_generator.next()
-        self.epoch_seed.value = np.asarray(seed).astype("int64").astype("int32")
-
-
-def _examples(loss: tf.Tensor) -> tf.Tensor:
-    size = tf.shape(loss)[0]
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return size
-    return replica.all_reduce(tf.distribute.ReduceOp.SUM, size)
 
 
 def _as_list(callbacks: Any) -> list[keras.callbacks.Callback]:

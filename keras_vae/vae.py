@@ -183,7 +183,7 @@ class VAE(Trainer):
         x_given_z = self._likelihood(z, given, training)  # p(x|z): batch [K, B], event E
         added = self._network_losses()  # a scalar: regularisers and the like
         if training:
-            x_given_z = self.likelihood.adapt(x_given_z, x)
+            x_given_z = self.likelihood.adapt(x_given_z, x, sample_weight)
         terms = Terms(
             log_likelihood=x_given_z.log_prob(x),  # log p(x|z): [K, B]
             log_prior=p.log_prob(z) + given.log_prior,  # log p(z): [K, B]

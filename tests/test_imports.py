@@ -11,7 +11,7 @@ PACKAGE = ROOT / "keras_vae"
 
 # A module imports from the layers before its own, and within its own layer.
 LAYERS = [
-    ["randomness", "arguments", "completion", "support", "latents"],
+    ["randomness", "arguments", "completion", "support", "latents", "replicas", "progress"],
     ["data"],
     ["networks"],
     ["statement", "distributions", "head"],
@@ -19,7 +19,8 @@ LAYERS = [
     ["divergences", "conditions"],
     ["objectives", "path"],
     ["beside"],
-    ["feed", "advice", "assumptions", "legality", "imputation"],
+    ["feed", "advice", "assumptions", "legality", "imputation", "ex_post"],
+    ["densities"],
     ["generative"],
     ["trainer"],
     ["vae"],

@@ -493,7 +493,13 @@ def test_the_statement_is_data_and_a_page():
     assert data["bound"]["settings"]["beta"] == 4.0
     page = said.as_markdown()
     assert page == str(said)
-    for words in ("DiagonalNormal", "StandardNormal", "Normal", "beta = 4, K = 1", "2\\sigma^2"):
+    for words in (
+        "DiagonalNormal",
+        "StandardNormal",
+        "Normal",
+        "weight of the KL 4, K = 1",
+        "2\\sigma^2",
+    ):
         assert words in page
     assert page.count("$$") == 2 * 5  # q, p(z), p(x|z), the bound, squared error
 
@@ -562,7 +568,7 @@ def test_beta_is_stated_at_the_step_that_training_has_reached():
     said = vae.assumptions()
     assert said.bound.beta == pytest.approx(2.0)
     assert said.squared_error.effective_variance == pytest.approx(0.5)
-    assert "beta = 2, K = 1" in said.as_markdown()
+    assert "weight of the KL 2, K = 1" in said.as_markdown()
     assert json.loads(json.dumps(said.as_dict())) == said.as_dict()
 
 

@@ -101,6 +101,10 @@ class Condition(keras.layers.Layer, abc.ABC):
     def describe(self) -> str:
         """What the condition is, in words."""
 
+    def statement(self) -> str:
+        """What it changes in what the model assumes, in Markdown."""
+        return f"Each density is conditional on {self.describe()}."
+
     def cases(
         self,
         x: tf.Tensor,

@@ -109,7 +109,7 @@ class Labels(Condition):
             condition=tf.tile(tf.eye(self.size, dtype=log_q.dtype), (count, 1)),
             size_factor=None if size_factor is None else tf.repeat(size_factor, self.size),
             log_prior=-tf.math.log(tf.constant(self.size, log_q.dtype)),
-            log_posterior=tf.reshape(tf.where(known[:, None], 0.0, log_q), (-1,)),
+            log_posterior=tf.reshape(tf.where(known[:, None], tf.zeros_like(log_q), log_q), (-1,)),
             loss=self.weight * tf.repeat(surprise, self.size),
         )
         counted = tf.where(known, 1.0 if sample_weight is None else sample_weight, 0.0)
@@ -144,6 +144,16 @@ class Labels(Condition):
     def contains(self, values: tf.Tensor) -> tf.Tensor:
         values = tf.cast(values, self.density_dtype)
         return tf.reduce_all((values >= -1) & (values < self.size) & (values == tf.floor(values)))
+
+    def statement(self) -> str:
+        return (
+            f"Each density is conditional on a class c of {self.size}, p(c) = 1/{self.size}. Where "
+            "it is known the bound is one on log p(x, c): L(x, c) + log p(c), L the bound below. "
+            "Where it is not, c is a latent variable:\n\n"
+            r"$$ \log p(x) \geq \sum_c q(c|x)\,[L(x, c) + \log p(c) - \log q(c|x)] $$"
+            "\n\nThe mean that is logged is over rows of both kinds. What is minimised has, beside "
+            f"minus the bound, {self.weight:g} times -log q(c|x) of the known classes."
+        )
 
     def describe(self) -> str:
         return f"a class of {self.size}, -1 where it is not known"

@@ -71,5 +71,5 @@ def _class_remedy(values: np.ndarray, size: int, lowest: int) -> str:
     if values.min() >= 1 and values.max() == size:
         return "They count from 0: subtract 1."
     if lowest == 0 and values.min() == -1:
-        return "A class that is not known is for conditions.Labels, in what is trained on."
+        return "Only conditions.Labels takes -1, for a class that is not known, and only beside x."
     return "Count them from 0, and give the condition their number."

@@ -11,7 +11,9 @@ def holds_columns(x: object) -> bool:
     return callable(getattr(x, "keys", None))
 
 
-def as_rows(x: Any, discrete: Mapping[str, bool], dtype: str) -> np.ndarray:
+def as_rows(
+    x: Any, discrete: Mapping[str, bool], dtype: str, classes: Mapping[str, int]
+) -> np.ndarray:
     """Columns by name as rows `[N, columns]`, NaN where a value is missing.
 
     Args:
@@ -19,12 +21,15 @@ def as_rows(x: Any, discrete: Mapping[str, bool], dtype: str) -> np.ndarray:
         discrete: the names of the columns in the order of the rows, and whether each has
             integers alone, for which categories may stand.
         dtype: of the rows.
+        classes: how many categories those columns have that have a number of them.
 
     Raises:
         ValueError: if a column is missing, unknown, of another length or no numbers.
     """
     _require_names(list(x.keys()), list(discrete))
-    columns = {name: _numbers(x[name], name, discrete[name], dtype) for name in discrete}
+    columns = {
+        name: _numbers(x[name], name, discrete[name], dtype, classes.get(name)) for name in discrete
+    }
     sizes = {name: len(column) for name, column in columns.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(
@@ -72,8 +77,15 @@ def _require_names(received: Sequence[object], expected: Sequence[str]) -> None:
         )
 
 
-def _numbers(column: Any, name: str, discrete: bool, dtype: str) -> np.ndarray:
+def _numbers(column: Any, name: str, discrete: bool, dtype: str, classes: int | None) -> np.ndarray:
     if str(getattr(column, "dtype", "")) == "category" and discrete:
+        known = len(column.dtype.categories)
+        if classes is not None and known != classes:  # else its codes may mean something else
+            raise ValueError(
+                f"Column {name!r} of `x` has other categories than the model. Expected: "
+                f"{classes}. Received: {known}, {list(column.dtype.categories)}. Give the column all "
+                "of them, in one order: column.astype(pandas.CategoricalDtype([...]))."
+            )
         # A Series of categories has its codes behind `cat`; -1 is pandas' for a missing one.
         codes = np.asarray(getattr(column, "cat", column).codes)
         return np.where(codes < 0, np.nan, codes).astype(dtype)

@@ -7,6 +7,7 @@ that the uninterrupted run would have seen it in.
 
 from collections.abc import Iterator, Mapping
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +22,18 @@ class EpochSeed:
 
     def __call__(self) -> Iterator[np.ndarray]:
         yield self.value
+
+
+class NewOrder(keras.callbacks.Callback):
+    """Gives each epoch a seed of its own, from the generator that is saved with the model."""
+
+    def __init__(self, epoch_seed: EpochSeed) -> None:
+        super().__init__()
+        self.epoch_seed = epoch_seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        seed = self.model.seed_generator.next()
+        self.epoch_seed.value = np.asarray(seed).astype("int64").astype("int32")
 
 
 def batches(

@@ -42,7 +42,7 @@ class Source:
     `predict` take a source wherever they take an array.
 
     Attributes:
-        values: `[N, *E]`; of a SciPy sparse matrix `[N, V]` only the rows of a batch are ever
+        values: `[N, *E]`; what a `numpy.ma` array masks becomes NaN; of a SciPy sparse matrix `[N, V]` only the rows of a batch are ever
             made dense.
         divisor: what the values are divided by.
         dynamic: whether each value is drawn anew at each visit, 1 with the grey value as
@@ -60,6 +60,9 @@ class Source:
     size_factor: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.values, np.ma.MaskedArray):
+            real = np.result_type(self.values.dtype, np.float32)
+            object.__setattr__(self, "values", np.ma.filled(self.values.astype(real), np.nan))
         if is_sparse(self.values):
             object.__setattr__(self, "values", as_csr(self.values))
         for name, value in self.beside().items():
@@ -164,7 +167,5 @@ def as_source(x: Any) -> Source:
     """
     if isinstance(x, Source):
         return x
-    if isinstance(x, np.ma.MaskedArray):
-        x = np.ma.filled(x.astype(np.result_type(x.dtype, np.float32)), np.nan)
-    values = x if is_sparse(x) else np.asarray(x)
+    values = x if is_sparse(x) or isinstance(x, np.ma.MaskedArray) else np.asarray(x)
     return Source(values.astype(np.uint8) if values.dtype == bool else values)

@@ -107,8 +107,16 @@ class Likelihood(Head):
         """The parameters given what is observed beside x: a size factor `[B]`, or None for 1."""
         return parameters
 
-    def adapt(self, distribution: tfd.Distribution, x: tf.Tensor) -> tfd.Distribution:
-        """Called in each step of training, before the density: p(x|z) with what x itself fixes."""
+    def adapt(
+        self, distribution: tfd.Distribution, x: tf.Tensor, weight: tf.Tensor | None = None
+    ) -> tfd.Distribution:
+        """Called in each step of training, before the density: p(x|z) with what x itself fixes.
+
+        Args:
+            distribution: batch `[K, B]`.
+            x: `[B, *E]`.
+            weight: of each example, `[B]`, or None.
+        """
         return distribution
 
     def average(self, distribution: tfd.Distribution, weights: tf.Tensor) -> tf.Tensor:

@@ -83,8 +83,10 @@ class Missing(Likelihood):
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return self._masked(self.likelihood.distribution(parameters))
 
-    def adapt(self, distribution: tfd.Distribution, x: tf.Tensor) -> tfd.Distribution:
-        return self._masked(self.likelihood.adapt(distribution.whole, x))
+    def adapt(
+        self, distribution: tfd.Distribution, x: tf.Tensor, weight: tf.Tensor | None = None
+    ) -> tfd.Distribution:
+        return self._masked(self.likelihood.adapt(distribution.whole, x, weight))
 
     def _masked(self, whole: tfd.Distribution) -> tfd.Distribution:
         return Observed(whole, self.support.inside)

@@ -56,7 +56,7 @@ class Multinomial(Likelihood):
         super().build(features_shape)
         # Of the data, by `start_from`; no gradient reaches it.
         self.learned["total_count"] = self.add_weight(
-            (), initializer="ones", trainable=False, name="total_count"
+            (), initializer="ones", trainable=False, autocast=False, name="total_count"
         )
 
     def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -7,6 +7,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.likelihoods.likelihood import mean_to_shape
 from keras_vae.likelihoods.scaled import ScaledLikelihood, spread
 from keras_vae.networks.projection import SCALE_FLOOR, positive
+from keras_vae.replicas import summed
 from keras_vae.statement import Statement
 from keras_vae.support import REAL, Support
 
@@ -77,14 +78,23 @@ class Normal(ScaledLikelihood):
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return self.independent_values(tfd.Normal(parameters["loc"], parameters["scale"]))
 
-    def adapt(self, distribution: tfd.Distribution, x: tf.Tensor) -> tfd.Distribution:
+    def adapt(
+        self, distribution: tfd.Distribution, x: tf.Tensor, weight: tf.Tensor | None = None
+    ) -> tfd.Distribution:
         """With `"optimal"`, p(x|z) at the batch's optimal scale, which is also remembered."""
         if self.scale != "optimal" or not self.trainable:
             return distribution
         loc = distribution.distribution.loc
-        variance = _mean_of_all_replicas(tf.stop_gradient((x - loc) ** 2))
+        squared = tf.stop_gradient((x - loc) ** 2)  # [K, B, *E]
+        variance = _mean_of_all_replicas(squared, self._weights(weight, squared))
         self._remember(variance)
         return self.distribution({"loc": loc, "scale": self.filled(_root(variance), loc)})
+
+    def _weights(self, weight: tf.Tensor | None, like: tf.Tensor) -> tf.Tensor:
+        if weight is None:
+            return tf.ones_like(like)
+        weight = tf.reshape(tf.cast(weight, like.dtype), (-1, *(1,) * len(self.event_shape)))
+        return tf.broadcast_to(weight, tf.shape(like))
 
     def _remember(self, variance: tf.Tensor) -> None:
         """A mean of all steps at first, so that the first sets it, then a moving one."""
@@ -134,15 +144,13 @@ def _root(variance: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.maximum(variance, SCALE_FLOOR**2))
 
 
-def _mean_of_all_replicas(values: tf.Tensor) -> tf.Tensor:
-    """The mean, a scalar; over the whole batch where replicas hold parts of it.
+def _mean_of_all_replicas(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """The weighted mean, a scalar; over the whole batch where replicas hold parts of it.
 
     What is NaN is missing (`likelihoods.Missing`) and does not count.
     """
     known = ~tf.math.is_nan(values)
-    total = tf.reduce_sum(tf.where(known, values, tf.zeros_like(values)))
-    size = tf.reduce_sum(tf.cast(known, values.dtype))
-    replica = tf.distribute.get_replica_context()
-    if replica is not None and replica.num_replicas_in_sync > 1:
-        total, size = replica.all_reduce(tf.distribute.ReduceOp.SUM, [total, size])
-    return total / tf.maximum(size, 1)
+    total = tf.reduce_sum(tf.where(known, weights * values, tf.zeros_like(values)))
+    size = tf.reduce_sum(tf.where(known, weights, tf.zeros_like(values)))
+    total, size = summed([total, size])
+    return tf.math.divide_no_nan(total, size)

@@ -13,6 +13,7 @@ from keras_vae.data.columns import as_columns, as_frame, as_rows, holds_columns
 from keras_vae.data.source import Source, as_source
 from keras_vae.distributions.blocks import Blocks
 from keras_vae.distributions.chain import require_precision
+from keras_vae.likelihoods.categorical import Categorical
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.statement import Statement
 from keras_vae.support import Array, Support
@@ -108,9 +109,11 @@ class Table(Likelihood):
         pairs = zip(self.heads, self._by_column(parameters), strict=True)
         return Blocks([head.distribution(own) for head, own in pairs])
 
-    def adapt(self, distribution: tfd.Distribution, x: tf.Tensor) -> tfd.Distribution:
+    def adapt(
+        self, distribution: tfd.Distribution, x: tf.Tensor, weight: tf.Tensor | None = None
+    ) -> tfd.Distribution:
         pairs = zip(self.split(x), distribution.blocks, strict=True)
-        return Blocks([head.adapt(block, column) for (head, column), block in pairs])
+        return Blocks([head.adapt(block, column, weight) for (head, column), block in pairs])
 
     def centre(self, distribution: tfd.Distribution) -> tf.Tensor:
         """What stands for each column, such as the mean of a number and the likeliest category."""
@@ -191,7 +194,11 @@ class Table(Likelihood):
         return keras.ops.concatenate(parts, axis=-1)
 
     def as_source(self, x: object) -> Source:
-        rows = as_rows(x, self._discrete(), self.density_dtype) if holds_columns(x) else x
+        rows = (
+            as_rows(x, self._discrete(), self.density_dtype, self._classes())
+            if holds_columns(x)
+            else x
+        )
         source = as_source(rows)
         if source.dynamic or (source.divisor == 1 and isinstance(source.values, np.ndarray)):
             return source
@@ -201,6 +208,10 @@ class Table(Likelihood):
     def given_back(self, x: tf.Tensor) -> Any:
         columns = as_columns(np.asarray(x), self._discrete())
         return as_frame(columns) if self.frame else columns
+
+    def _classes(self) -> dict[str, int]:
+        pairs = zip(self.names, self.heads, strict=True)
+        return {name: head.classes for name, head in pairs if isinstance(head, Categorical)}
 
     def _discrete(self) -> dict[str, bool]:
         pairs = zip(self.names, self.heads, strict=True)

@@ -55,6 +55,8 @@ class BetaTCVAE(Objective):
     gamma: float = 1.0
     num_samples: int = 1
 
+    aggregates = True
+
     def __post_init__(self) -> None:
         keep_samples(self)
         keep_weight(self, "beta", "the weight of the total correlation")
@@ -96,6 +98,9 @@ class BetaTCVAE(Objective):
     def beta_at(self, step: tf.Tensor | int) -> float:
         """That of the mutual information: what the KL is where the dimensions match the prior."""
         return self.alpha
+
+    def is_lower_bound(self, step: tf.Tensor | int) -> bool:
+        return min(self.alpha, self.beta, self.gamma) >= 1
 
     def equation(self) -> str:
         return (

@@ -50,6 +50,8 @@ class DIPVAE(Objective):
     kind: str = "i"
     num_samples: int = 1
 
+    aggregates = True
+
     def __post_init__(self) -> None:
         keep_samples(self)
         keep_weight(self, "lambda_offdiagonal", "the weight of the squared covariances")

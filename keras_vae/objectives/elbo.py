@@ -215,6 +215,9 @@ class ELBO(Objective):
     def beta_at(self, step: tf.Tensor | int) -> tf.Tensor | float:
         return self.beta(step) if isinstance(self.beta, Schedule) else self.beta
 
+    def is_lower_bound(self, step: tf.Tensor | int) -> bool:
+        return self.capacity is None and float(self.beta_at(step)) >= 1
+
     # In words
 
     def equation(self) -> str:

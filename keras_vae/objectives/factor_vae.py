@@ -52,6 +52,8 @@ class FactorVAE(Objective):
     discriminator: keras.layers.Layer
     num_samples: int = 1
 
+    aggregates = True
+
     def __post_init__(self) -> None:
         keep_samples(self)
         keep_weight(self, "gamma", "the weight of the total correlation")

@@ -52,6 +52,8 @@ class InfoVAE(Objective):
     width: float | None = None
     num_samples: int = 1
 
+    aggregates = True
+
     def __post_init__(self) -> None:
         keep_samples(self)
         require_choice(self, "kernel", ("imq", "rbf"))

@@ -83,6 +83,9 @@ class IWAE(Objective):
     def beta_at(self, step: tf.Tensor | int) -> tf.Tensor | float:
         return self.beta(step) if isinstance(self.beta, Schedule) else self.beta
 
+    def is_lower_bound(self, step: tf.Tensor | int) -> bool:
+        return float(self.beta_at(step)) == 1
+
     def equation(self) -> str:
         power = r"\beta_t" if isinstance(self.beta, Schedule) else f"{self.beta:g}"
         ratio = r"\frac{p(x|z_k)\,p(z_k)}{q(z_k|x)}"

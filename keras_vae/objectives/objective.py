@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -67,9 +67,15 @@ class Objective(abc.ABC):
 
     A new bound is one file with a frozen, registered dataclass, and one line in
     `keras_vae/objectives/__init__.py`.
+
+    Attributes:
+        num_samples: K.
+        aggregates: whether the examples of a batch stand for the data, all alike: such a bound
+            has no meaning where some rows are only cases, weighted by their probability.
     """
 
     num_samples: int
+    aggregates: ClassVar[bool] = False
 
     @abc.abstractmethod
     def bound(self, terms: Terms, step: tf.Tensor | int) -> tf.Tensor:
@@ -102,6 +108,16 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def beta_at(self, step: tf.Tensor | int) -> tf.Tensor | float:
         """The weight of the KL in this bound at a step."""
+
+    def scheduled(self, step: int) -> dict[str, float]:
+        """The arguments that are schedules, at a step."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # families are dataclasses
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {n: float(value(step)) for n, value in values.items() if isinstance(value, Schedule)}
+
+    def is_lower_bound(self, step: tf.Tensor | int) -> bool:
+        """Whether its mean is at most log p(x), with its arguments at this step."""
+        return float(self.beta_at(step)) >= 1
 
     @abc.abstractmethod
     def equation(self) -> str:

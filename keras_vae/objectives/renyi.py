@@ -61,6 +61,9 @@ class Renyi(Objective):
     def beta_at(self, step: tf.Tensor | int) -> float:
         return 1.0
 
+    def is_lower_bound(self, step: tf.Tensor | int) -> bool:
+        return self.alpha >= 0
+
     def equation(self) -> str:
         if self.alpha == 1:
             return r"\mathbb{E}_{q(z|x)}[\log p(x|z) + \log p(z) - \log q(z|x)]"

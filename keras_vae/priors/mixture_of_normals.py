@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
+from keras_vae.distributions.normal_mixture import NormalMixture
 from keras_vae.networks.projection import inverse_positive, positive
 from keras_vae.priors.prior import Encode, Prior
 from keras_vae.statement import Statement
@@ -57,12 +58,10 @@ class MixtureOfNormals(Prior):
     def distribution(
         self, condition: tf.Tensor | None = None, encode: Encode | None = None
     ) -> tfd.Distribution:
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(tf.cast(self.logits, self.density_dtype)),
-            tfd.MultivariateNormalDiag(
-                tf.cast(self.loc, self.density_dtype),
-                positive(tf.cast(self.raw_scale, self.density_dtype)),
-            ),
+        return NormalMixture(
+            tf.cast(self.logits, self.density_dtype),
+            tf.cast(self.loc, self.density_dtype),
+            positive(tf.cast(self.raw_scale, self.density_dtype)),
         )
 
     def statement(self) -> Statement:

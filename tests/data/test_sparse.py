@@ -229,11 +229,19 @@ def test_what_is_asked_of_a_model_is_that_of_the_array(kind):
     ).mean == pytest.approx(
         evaluation.independent_baseline(vae.likelihood, x, x, batch_size=5).mean, rel=1e-5
     )
-    for call in (vae.evaluate, vae.test_on_batch):
-        given = {"verbose": 0} if call == vae.evaluate else {}
-        found, expected = (call(rows, return_dict=True, **given) for rows in (matrix(x), x))
-        assert found == pytest.approx(expected, rel=1e-6)
-    assert str(vae.check(matrix(x))) == str(vae.check(x))
+    for call in (
+        lambda vae, x: vae.evaluate(x, verbose=0, return_dict=True),
+        lambda vae, x: vae.test_on_batch(x, return_dict=True),
+        lambda vae, x: vae.train_on_batch(x, return_dict=True),
+    ):
+        assert call(model(), matrix(x)) == pytest.approx(call(model(), x), rel=1e-6)
+
+
+def test_the_advice_is_that_of_the_array():
+    vae, x = model(Bernoulli((WIDTH,))), (counts() > 0).astype("float32")
+    found, expected = vae.check(sparse.csr_matrix(x)), vae.check(x)
+    assert str(found) == str(expected)
+    np.testing.assert_allclose(found.eigenvalues, expected.eigenvalues, rtol=1e-6)
 
 
 def test_compiled_training_ends_with_the_weights_of_the_array():
