@@ -17,7 +17,9 @@ def require_legal(
 ) -> None:
     """Raises a ValueError, with the reason, if these parts make no model."""
     require_same("latent_size", posterior=posterior, prior=prior)
-    require_same("density_dtype", posterior=posterior, prior=prior, likelihood=likelihood)
+    given = {} if condition is None else {"condition": condition}
+    parts = {"posterior": posterior, "prior": prior, "likelihood": likelihood, **given}
+    require_same("density_dtype", **parts)
     if not prior.uses_encoder and posterior.support != prior.support:
         raise ValueError(
             "q(z|x) and p(z) must live on the same set, else KL(q(z|x) || p(z)) is infinite. "

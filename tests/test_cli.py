@@ -152,15 +152,15 @@ def test_every_part_can_be_chosen(shell, tmp_path, options, expected):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "--posterior", "vampire"], "'vampire' is not one of 'diagonal-normal'"),
+        (["train", "--posterior", "vampire"], "There is no 'vampire'. Expected one of: bernoulli, "),
         (["train", "--epochs", "0"], "'--epochs': 0 is not in the range x>=1"),
         (["train", "--scale", "wide"], "'wide' is neither a number nor shared nor per_value"),
         (["train", "--scale", "-1", "--likelihood", "normal"], "`scale` of Normal"),
         (["train", "--units", "a,b"], "no list of layer widths"),
         (["train", "--data", "minst"], "There is no data set 'minst'"),
         (["train", "--likelihood", "bernoulli"], "outside the support of Bernoulli"),
-        (["train", "--objective", "iwae", "--beta", "2"], "--beta has no meaning for iwae"),
-        (["train", "--objective", "iwae", "--warm-up", "2"], "--warm-up has no meaning for iwae"),
+        (["train", "--objective", "miwae", "--beta", "2"], "--beta has no meaning for miwae"),
+        (["train", "--objective", "miwae", "--warm-up", "2"], "--warm-up has no meaning for miwae"),
         (["train", "--resume", "/nowhere"], "does not exist"),
         (["train", "--run", "/dev/null/run"], "Not a directory"),
         (["trian"], "No such command 'trian'"),

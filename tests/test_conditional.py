@@ -273,7 +273,7 @@ def check_logs(found, expected):
         np.testing.assert_allclose(found[name], values, rtol=1e-5, err_msg=name)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module")
 def kind(request):
     """A kind of condition, and what fit, evaluate and predict give for arrays."""
     keras.utils.set_random_seed(0)
@@ -290,6 +290,7 @@ def kind(request):
     return make, (x, c, weights), (history, logs, mean, weighted)
 
 
+@pytest.mark.parametrize("kind", ["OneHot"], indirect=True)
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_every_entry_gives_the_same_numbers(kind, entry):
     make, (x, c, _), (history, logs, mean, _) = kind
@@ -305,6 +306,7 @@ def test_every_entry_gives_the_same_numbers(kind, entry):
     np.testing.assert_allclose(found, mean, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["Vector"], indirect=True)
 @pytest.mark.parametrize("entry", WEIGHTED)
 def test_every_weighted_entry_gives_the_same_numbers(kind, entry):
     make, (x, c, weights), (*_, weighted) = kind
@@ -794,7 +796,7 @@ def test_a_conditional_model_is_saved_whole(tmp_path, make):
 
 def test_what_a_conditional_model_assumes_names_the_condition():
     stated = model(Vector(3)).assumptions()
-    assert stated.condition == "a vector of 3 real numbers"
+    assert stated.condition == "Each density is conditional on a vector of 3 real numbers."
     assert "conditional on a vector of 3 real numbers" in str(stated)
     assert model(None).assumptions().condition is None
     assert "conditional" not in str(model(None).assumptions())

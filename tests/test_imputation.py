@@ -10,7 +10,7 @@ import tensorflow as tf
 from parts import LIKELIHOODS, assert_close_to_mean, assert_moments, data_for, make_vae
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import VAE, networks, posteriors, priors
+from keras_vae import VAE, data, networks, posteriors, priors
 from keras_vae.imputation import imputed
 from keras_vae.likelihoods import Categorical, Missing, Normal, Poisson
 
@@ -180,3 +180,10 @@ def test_weights_are_those_of_what_is_observed():
         tf.constant(log_weights[:, None], tf.float32),
     )
     np.testing.assert_allclose(filled[0], np.where(o, row[0], weights @ means), rtol=1e-4)
+
+
+def test_a_mask_within_a_source_is_a_mask():
+    values = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
+    mask = np.array([[True, False], [False, True]])
+    source = data.Source(np.ma.array(values, mask=mask))
+    np.testing.assert_array_equal(source.values, np.where(mask, np.nan, values))

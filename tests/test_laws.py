@@ -26,9 +26,10 @@ from parts import (
     make_vae,
 )
 
-from keras_vae import likelihoods, objectives, posteriors, priors
+from keras_vae import VAE, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.conditions import Given
 from keras_vae.divergences import is_exact, kl_divergence
+from keras_vae.legality import require_legal
 
 SLOTS = {
     "posterior": (posteriors, posteriors.Posterior, POSTERIORS),
@@ -136,6 +137,15 @@ def test_what_has_no_meaning_is_refused_with_the_reason():
     sphere = refusal(("DiagonalNormal", "UniformSphere", "Bernoulli", "ELBO"))
     assert "must live on the same set" in sphere
     assert "UniformSphere on unit vectors" in sphere
+    two = VAE(  # |z|^2 is 2 there
+        networks.mlp([]),
+        networks.mlp([]),
+        posteriors.Product([posteriors.PowerSpherical(3), posteriors.PowerSpherical(3)]),
+        priors.Product([priors.UniformSphere(3), priors.UniformSphere(3)]),
+        likelihoods.Bernoulli((4,)),
+    )
+    with pytest.raises(ValueError, match="must live on the same set"):
+        require_legal(two.posterior, priors.UniformSphere(6), two.likelihood, two.objective, None)
     discrete = refusal(("OneHot", "UniformCategorical", "Bernoulli", "IWAE-dreg"))
     assert "no differentiable function of its parameters" in discrete
 

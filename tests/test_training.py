@@ -540,6 +540,27 @@ def test_stopping_early_is_refused_while_beta_rises(kind):
         vae.fit(**STEPS[kind](bits()), epochs=10, callbacks=[stop], validation_data=bits())
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ELBO(capacity=keras_vae.objectives.LinearWarmUp(100, 5.0)),
+        ELBO(beta=keras_vae.objectives.Cyclical(period=20)),  # 0 at both ends of a period
+    ],
+)
+def test_stopping_early_is_refused_while_any_schedule_moves(objective):
+    vae = still_model(objective=objective)
+    stop = keras.callbacks.EarlyStopping("val_elbo", mode="max", start_from_epoch=1)
+    with pytest.raises(ValueError, match=r"EarlyStopping may end training before the schedule of"):
+        vae.fit(bits(), batch_size=4, epochs=40, callbacks=[stop], validation_data=bits())
+
+
+def test_weights_of_rows_are_refused_where_the_rows_of_a_batch_stand_for_the_data():
+    vae = model(objective=keras_vae.objectives.DIPVAE(1.0, 1.0))
+    vae.compile("sgd", run_eagerly=True)
+    with pytest.raises(ValueError, match="DIPVAE compares the z of all examples"):
+        vae.fit(bits(), sample_weight=np.ones(10), verbose=0)
+
+
 def test_stopping_early_is_refused_however_the_callback_is_given():
     vae = still_model(objective=ELBO(beta=RISING))
     stop = keras.callbacks.EarlyStopping("val_elbo", mode="max")

@@ -79,15 +79,16 @@ def _require_names(received: Sequence[object], expected: Sequence[str]) -> None:
 
 def _numbers(column: Any, name: str, discrete: bool, dtype: str, classes: int | None) -> np.ndarray:
     if str(getattr(column, "dtype", "")) == "category" and discrete:
-        known = len(column.dtype.categories)
-        if classes is not None and known != classes:  # else its codes may mean something else
+        # A Series of categories has its codes behind `cat`; -1 is pandas' for a missing one.
+        categorical = getattr(column, "cat", column)
+        known = list(categorical.categories)
+        if classes is not None and len(known) != classes:  # codes may mean something else
             raise ValueError(
                 f"Column {name!r} of `x` has other categories than the model. Expected: "
-                f"{classes}. Received: {known}, {list(column.dtype.categories)}. Give the column all "
-                "of them, in one order: column.astype(pandas.CategoricalDtype([...]))."
+                f"{classes}. Received: {len(known)}, {known}. Give the column all of them, in one "
+                "order: column.astype(pandas.CategoricalDtype([...]))."
             )
-        # A Series of categories has its codes behind `cat`; -1 is pandas' for a missing one.
-        codes = np.asarray(getattr(column, "cat", column).codes)
+        codes = np.asarray(categorical.codes)
         return np.where(codes < 0, np.nan, codes).astype(dtype)
     if isinstance(column, np.ma.MaskedArray):
         column = np.ma.filled(column.astype(dtype), np.nan)

@@ -50,10 +50,14 @@ def elbo(vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, batch_size: int
 def independent_baseline(
     likelihood: Likelihood, x_train: Any, x: Any, batch_size: int = 500
 ) -> Estimate:
-    """log p(x) of the likelihood with one set of parameters for all x, fitted to `x_train`.
+    """log p(x) of the likelihood with one set of parameters for all x, of `x_train`'s moments.
 
     What the same family reaches with independent values and no latent variable: a model
-    that is not better than this has learned nothing of how values go together.
+    that is not better than this has learned nothing of how values go together. Where mean and
+    variance give the maximum likelihood (Bernoulli, Normal, Poisson, Multinomial) nothing of
+    the family does better. Of others, such as many categories or heavy tails, they say
+    less: there a model that has `keras.layers.Rescaling(0.0)` as its decoder, trained, is the
+    stronger baseline.
 
     Args:
         likelihood: p(x|z), of which the family counts, not the weights.

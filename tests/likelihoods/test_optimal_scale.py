@@ -34,6 +34,15 @@ def test_the_scale_of_a_step_is_the_root_of_the_mean_squared_error(shape):
     assert float(tf.reduce_mean(adapted.log_prob(x))) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_scale_of_a_step_weighs_the_rows_as_the_loss_does():
+    head, loc, p, x = example()
+    weight = np.array([0.0, 1.0, 3.0, 0.0])
+    adapted = head.adapt(p, x, tf.constant(weight))
+    squared = ((x - loc).numpy() ** 2).mean((0, 2))
+    expected = np.sqrt((weight * squared).sum() / weight.sum())
+    np.testing.assert_allclose(adapted.distribution.scale[0, 0, 0], expected, rtol=1e-6)
+
+
 def test_any_other_scale_is_worse():
     head, loc, p, x = example()
     adapted = head.adapt(p, x)

@@ -65,8 +65,9 @@ class Codes:
 
     dtype = "category"
 
-    def __init__(self, codes):
+    def __init__(self, codes, categories=("a", "b", "c")):
         self.codes = np.asarray(codes, "int8")
+        self.categories = categories
 
     def __array__(self, dtype=None, copy=None):
         return np.array(["a", "b", "c", None], object)[self.codes]
@@ -309,6 +310,12 @@ def test_a_categorical_of_pandas_is_its_codes(kind):
     Missing(table()).check(missing)
     with pytest.raises(ValueError, match="Column 'age' of `x` is not numeric"):
         table().as_source({**x, "age": kind([2, 0, 1])})
+
+
+def test_a_categorical_with_other_categories_is_refused():
+    """Its codes would count from another first category."""
+    with pytest.raises(ValueError, match=r"'plan' of `x` has other categories.*Expected: 3"):
+        table().as_source({**columns(3), "plan": Codes([0, 1, 0], ("b", "c"))})
 
 
 def test_none_and_masked_values_are_missing():

@@ -7,6 +7,7 @@ import tensorflow as tf
 from parts import DECODERS, ENCODERS, EVENT_SHAPE, LATENT_SIZE, assert_finite, every, features
 
 from keras_vae.networks import (
+    First,
     Projection,
     conv,
     conv_transpose,
@@ -210,3 +211,12 @@ def test_a_scale_is_never_zero_or_infinite_and_neither_is_its_gradient(raw):
 def test_a_scale_is_softplus_above_a_floor():
     raw = np.linspace(-20, 20, 100)
     np.testing.assert_allclose(positive(raw), np.logaddexp(0, raw) + 1e-6, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("condition_size", "read"), [(0, [0, 1]), (2, [0, 1, 4, 5])])
+def test_a_decoder_may_read_the_first_block_of_z_and_the_condition(condition_size, read):
+    first = First(2, condition_size)
+    z = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+    np.testing.assert_array_equal(first(z), z[:, read])
+    loaded = First.from_config(first.get_config())
+    np.testing.assert_array_equal(loaded(z), z[:, read])
