@@ -152,7 +152,10 @@ def test_every_part_can_be_chosen(shell, tmp_path, options, expected):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "--posterior", "vampire"], "There is no 'vampire'. Expected one of: bernoulli, "),
+        (
+            ["train", "--posterior", "vampire"],
+            "There is no 'vampire'. Expected one of: bernoulli, ",
+        ),
         (["train", "--epochs", "0"], "'--epochs': 0 is not in the range x>=1"),
         (["train", "--scale", "wide"], "'wide' is neither a number nor shared nor per_value"),
         (["train", "--scale", "-1", "--likelihood", "normal"], "`scale` of Normal"),
