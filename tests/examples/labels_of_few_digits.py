@@ -51,12 +51,12 @@ def together(u: np.ndarray, labels: np.ndarray, u_test: np.ndarray, epochs: int)
 
 def run(rows: int = 20_000, epochs: int = 15, tests: int = 10_000) -> dict[str, float]:
     """The test accuracy with and without the unlabelled rows."""
-    mnist = data.load("mnist", binarisation="static")
+    mnist = data.load("mnist", binarisation="dynamic")
     x, x_test = mnist.train.array(rows), mnist.test.array(tests)
     y_test = mnist.test.labels[:tests].astype("int64")
     labels = few(mnist.train.labels[:rows].astype("int64"), each=10)
     features = model(likelihoods.Bernoulli(mnist.event_shape), latent_size=20, units=(300,))
-    features.fit(x, epochs=epochs, batch_size=128, verbose=0)
+    features.fit(mnist.train[:rows], epochs=epochs, batch_size=128, verbose=0)
     u, u_test = (evaluation.latent_means(features, part) for part in (x, x_test))
     guessed = together(u, labels, u_test, epochs)
     return {

@@ -16,12 +16,21 @@ def example(components=3, size=2):
 
 
 def test_the_components_start_equal_in_weight_and_scale_and_apart_in_place():
-    p = example(components=50).distribution()
-    np.testing.assert_allclose(p.mixture_distribution.probs_parameter(), np.full(50, 1 / 50))
-    np.testing.assert_allclose(p.components_distribution.stddev(), np.ones((50, 2)), rtol=1e-6)
-    loc = p.components_distribution.mean().numpy()
+    p = example(components=50).distribution().parameters
+    np.testing.assert_array_equal(p["logits"], np.zeros(50))
+    np.testing.assert_allclose(p["scale_diag"], np.ones((50, 2)), rtol=1e-6)
+    loc = p["loc"].numpy()
     assert 0.7 < loc.std() < 1.3
     assert len(np.unique(loc)) == 100
+
+
+def test_a_draw_is_differentiable_in_every_weight():
+    prior = example()
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(prior.distribution().sample(20, seed=0) ** 2)
+    for gradient in tape.gradient(value, [w.value for w in prior.trainable_weights]):
+        assert np.all(np.isfinite(gradient))
+        assert np.any(gradient.numpy() != 0)
 
 
 def test_its_density_is_the_weighted_sum_of_scipys():
