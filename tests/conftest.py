@@ -26,3 +26,9 @@ def _seeded():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def two_devices():
+    """One strategy for the process: TensorFlow's collectives count from 1 in each strategy."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -814,11 +814,10 @@ def test_the_kl_by_dimension_of_a_conditional_model_sums_to_its_kl():
 
 
 @pytest.mark.parametrize("rows", [8, 7])
-def test_two_devices_have_the_gradient_of_one(rows):
+def test_two_devices_have_the_gradient_of_one(two_devices, rows):
     x, c = bits(rows), classes(rows)
     found = []
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    for strategy in (tf.distribute.get_strategy(), two):
+    for strategy in (tf.distribute.get_strategy(), two_devices):
         with strategy.scope():
             vae = model(OneHot(3), eagerly=False)
             vae.compile(keras.optimizers.SGD(1.0), jit_compile=False)

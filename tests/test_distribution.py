@@ -16,11 +16,6 @@ NAMES = ["loss", "elbo", "log_likelihood", "kl"]
 
 
 @pytest.fixture(scope="module")
-def two_devices():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
-@pytest.fixture(scope="module")
 def one_device():
     return tf.distribute.get_strategy()
 

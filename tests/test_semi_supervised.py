@@ -511,11 +511,10 @@ def test_it_says_what_it_assumes():
 
 
 @pytest.mark.parametrize("rows", [8, 7])
-def test_two_devices_have_the_gradient_of_one(rows):
+def test_two_devices_have_the_gradient_of_one(two_devices, rows):
     x, y = bits(rows), MIXED[:rows]
     found = []
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    for strategy in (tf.distribute.get_strategy(), two):
+    for strategy in (tf.distribute.get_strategy(), two_devices):
         with strategy.scope():
             vae = partly()
             vae.compile(keras.optimizers.SGD(1.0), jit_compile=False)

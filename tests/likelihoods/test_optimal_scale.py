@@ -123,14 +123,13 @@ def test_constant_data_keep_a_positive_scale():
     assert head.one_scale() == pytest.approx(1e-6, rel=1e-5)
 
 
-def test_the_scale_of_parts_of_a_batch_is_that_of_the_whole():
+def test_the_scale_of_parts_of_a_batch_is_that_of_the_whole(two_devices):
     """Of different sizes, too: every replica has the optimum of all of them."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+    with two_devices.scope():
         head = built(Normal((1,), scale="optimal"))
     x = np.array([1.0, 2.0, 3.0, 4.0, 5.0], "float32")[:, None]
     parts = [x[:3], x[3:]]
-    values = strategy.experimental_distribute_values_from_function(
+    values = two_devices.experimental_distribute_values_from_function(
         lambda context: tf.constant(parts[context.replica_id_in_sync_group])
     )
 
@@ -141,9 +140,9 @@ def test_the_scale_of_parts_of_a_batch_is_that_of_the_whole():
             p = head.distribution({"loc": 0 * ones, "scale": ones})
             return head.adapt(p, part).distribution.scale[0, 0, 0]
 
-        return strategy.run(of_one, (values,))
+        return two_devices.run(of_one, (values,))
 
-    found = strategy.experimental_local_results(step(values))
+    found = two_devices.experimental_local_results(step(values))
     expected = np.sqrt(np.mean(x**2))
     np.testing.assert_allclose([float(scale) for scale in found], expected, rtol=1e-6)
     assert head.one_scale() == pytest.approx(expected, rel=1e-6)
