@@ -303,7 +303,7 @@ def flat(x: np.ndarray) -> np.ndarray:
 def negative_binomial(p: Mapping, x: np.ndarray) -> np.ndarray:
     """log P(x) by SciPy, whose parameters are a number of successes and their probability."""
     t = p["inverse_dispersion"]
-    return stats.nbinom.logpmf(x, t, t / (t + p["mean"]))
+    return stats.nbinom.logpmf(x, t, t / (t + p["rate"]))
 
 
 def discretised_logistic(p: Mapping, x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The negative binomial by its mean and its inverse dispersion, with or without extra zeros."""
+"""The negative binomial by its rate and its inverse dispersion, with or without extra zeros."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -9,25 +9,25 @@ LARGE = 8.0
 
 
 class NegativeBinomial(tfd.Distribution):
-    """`P(x) = Gamma(x + t) / (Gamma(t) x!) (t / (t + m))^t (m / (t + m))^x`, of mean m.
+    """`P(x) = Gamma(x + t) / (Gamma(t) x!) (t / (t + r))^t (r / (t + r))^x`, of mean r, the rate.
 
-    The inverse dispersion t makes the variance `m + m^2 / t`: a Poisson as t grows.
-    `tfd.NegativeBinomial` takes the log-odds `log(m / t)` instead, which lose the mean where
+    The inverse dispersion t makes the variance `r + r^2 / t`: a Poisson as t grows.
+    `tfd.NegativeBinomial` takes the log-odds `log(r / t)` instead, which lose the mean where
     t is large, and whose derivative by t is rounding error from about t = 1e4.
 
     Args:
-        mean: positive, `[...]`.
+        rate: the mean, positive, `[...]`.
         inverse_dispersion: positive, of a shape that broadcasts with it.
     """
 
     def __init__(
-        self, mean: tf.Tensor, inverse_dispersion: tf.Tensor, name: str = "NegativeBinomial"
+        self, rate: tf.Tensor, inverse_dispersion: tf.Tensor, name: str = "NegativeBinomial"
     ) -> None:
         parameters = dict(locals())
-        self._mean_of_x = tf.convert_to_tensor(mean)
+        self.rate = tf.convert_to_tensor(rate)
         self.inverse_dispersion = tf.convert_to_tensor(inverse_dispersion)
         super().__init__(
-            dtype=self._mean_of_x.dtype,
+            dtype=self.rate.dtype,
             reparameterization_type=tfd.NOT_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
@@ -37,7 +37,7 @@ class NegativeBinomial(tfd.Distribution):
 
     @classmethod
     def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
-        return {"mean": _properties(), "inverse_dispersion": _properties()}
+        return {"rate": _properties(), "inverse_dispersion": _properties()}
 
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape([])
@@ -46,43 +46,43 @@ class NegativeBinomial(tfd.Distribution):
         return tf.constant([], tf.int32)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        return log_mass(x, self._mean_of_x, self.inverse_dispersion)
+        return log_mass(x, self.rate, self.inverse_dispersion)
 
     def _mean(self) -> tf.Tensor:
-        return tf.broadcast_to(self._mean_of_x, self.batch_shape_tensor())
+        return tf.broadcast_to(self.rate, self.batch_shape_tensor())
 
     def _variance(self) -> tf.Tensor:
-        return self._mean_of_x * (1 + self._mean_of_x / self.inverse_dispersion)
+        return self.rate * (1 + self.rate / self.inverse_dispersion)
 
     def _sample_n(self, n: tf.Tensor, seed: object = None) -> tf.Tensor:
         rate_seed, x_seed = tfp.random.split_seed(seed, salt="NegativeBinomial")
         # The logarithm of the rate: the rate itself underflows where t is small.
-        log_ratio = tf.math.log(self.inverse_dispersion) - tf.math.log(self._mean_of_x)
+        log_ratio = tf.math.log(self.inverse_dispersion) - tf.math.log(self.rate)
         rate = tfd.ExpGamma(self.inverse_dispersion, log_rate=log_ratio)
         return tfd.Poisson(log_rate=rate.sample(n, seed=rate_seed)).sample(seed=x_seed)
 
 
 class ZeroInflatedNegativeBinomial(tfd.Distribution):
-    """`P(x) = w [x = 0] + (1 - w) NB(x; mean, inverse_dispersion)`, `w = sigmoid(logits)`.
+    """`P(x) = w [x = 0] + (1 - w) NB(x; rate, inverse_dispersion)`, `w = sigmoid(logits)`.
 
     `tfd.ZeroInflatedNegativeBinomial` adds `exp(-inf)` for the point mass where x > 0; here
     x > 0 has one term only, and x = 0 a sum of two finite logarithms.
 
     Args:
-        mean: of the negative binomial, positive, `[...]`.
+        rate: the mean of the negative binomial, positive, `[...]`.
         inverse_dispersion: positive, of a shape that broadcasts with it.
         inflated_loc_logits: the log-odds of an extra zero.
     """
 
     def __init__(
         self,
-        mean: tf.Tensor,
+        rate: tf.Tensor,
         inverse_dispersion: tf.Tensor,
         inflated_loc_logits: tf.Tensor,
         name: str = "ZeroInflatedNegativeBinomial",
     ) -> None:
         parameters = dict(locals())
-        self.counts = NegativeBinomial(mean, inverse_dispersion)
+        self.counts = NegativeBinomial(rate, inverse_dispersion)
         self.inflated_loc_logits = tf.convert_to_tensor(inflated_loc_logits)
         super().__init__(
             dtype=self.counts.dtype,
@@ -95,7 +95,7 @@ class ZeroInflatedNegativeBinomial(tfd.Distribution):
 
     @classmethod
     def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
-        names = ("mean", "inverse_dispersion", "inflated_loc_logits")
+        names = ("rate", "inverse_dispersion", "inflated_loc_logits")
         return {name: _properties() for name in names}
 
     def _event_shape(self) -> tf.TensorShape:

@@ -41,7 +41,7 @@ class CountLikelihood(Likelihood):
         factored: the parameter that the size factor multiplies.
     """
 
-    factored = "mean"
+    factored = "rate"
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class CountLikelihood(Likelihood):
 
 
 class DispersedLikelihood(CountLikelihood):
-    """A likelihood of counts with a `mean` and an `inverse_dispersion`, which is one of:
+    """A likelihood of counts with a `rate`, their mean, and an `inverse_dispersion`, which is one of:
 
     - `"shared"`, one learned number for each value of x, whatever z;
     - `"per_value"`, a function of z for each value of x.
@@ -128,7 +128,7 @@ class DispersedLikelihood(CountLikelihood):
         self.dispersion = dispersion
 
     def projected(self) -> dict[str, tuple[int, ...]]:
-        shapes = {"mean": self.event_shape}
+        shapes = {"rate": self.event_shape}
         if self.dispersion == "per_value":
             shapes["inverse_dispersion"] = self.event_shape
         return shapes
@@ -139,10 +139,10 @@ class DispersedLikelihood(CountLikelihood):
         return {"inverse_dispersion": (self.event_shape, float(inverse_positive(1.0)))}
 
     def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {name: positive(raw[name]) for name in ("mean", "inverse_dispersion")}
+        return {name: positive(raw[name]) for name in ("rate", "inverse_dispersion")}
 
     def start_counts(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The raw mean and inverse dispersion t of counts of these moments, for `start`.
+        """The raw rate and inverse dispersion t of counts of these moments, for `start`.
 
         `variance = mean + mean^2 / t` gives t, which is cut off at `SMALLEST` and `LARGEST`.
         """
@@ -150,7 +150,7 @@ class DispersedLikelihood(CountLikelihood):
         excess = tf.maximum(variance - mean, mean**2 / LARGEST)
         dispersion = tf.maximum(mean**2 / excess, SMALLEST)
         return {
-            "mean": inverse_positive(mean),
+            "rate": inverse_positive(mean),
             "inverse_dispersion": inverse_positive(dispersion),
         }
 

@@ -11,7 +11,7 @@ from keras_vae.statement import Statement
 
 @keras.saving.register_keras_serializable(package="keras_vae")
 class NegativeBinomial(DispersedLikelihood):
-    """`p(x|z) = prod_i NB(x_i; mean_i(z), t_i)`, of variance `mean_i + mean_i^2 / t_i`.
+    """`p(x|z) = prod_i NB(x_i; rate_i(z), t_i)`, of variance `rate_i + rate_i^2 / t_i`.
 
     NB(x; m, t) is a Poisson whose rate is itself drawn, from a Gamma distribution of mean m
     and variance m^2 / t. The inverse dispersion t says how much the counts vary beyond a
@@ -23,9 +23,9 @@ class NegativeBinomial(DispersedLikelihood):
         dispersion: `"shared"`, one learned t for each value of x, whatever z; or
             `"per_value"`, a function of z.
         size_factor: whether a factor s > 0, of mean about one, is observed with each x, such
-            as the library size of a cell; the mean is then `s mean(z)`.
+            as the library size of a cell; the mean is then `s rate(z)`.
 
-    Parameters: `mean` and `inverse_dispersion`, `[B, *E]`.
+    Parameters: `rate` and `inverse_dispersion`, `[B, *E]`.
 
     Raises:
         ValueError: if `event_shape` is not a tuple of positive integers, if `dispersion` is
@@ -47,8 +47,8 @@ class NegativeBinomial(DispersedLikelihood):
     def statement(self) -> Statement:
         return self.stated_of_counts(
             equation=(
-                r"p(x|z) = \prod_i \mathrm{NB}(x_i;\ \mathrm{mean}_i(z),\ t_i),\quad "
-                r"\mathrm{Var}(x_i|z) = \mathrm{mean}_i + \mathrm{mean}_i^2 / t_i,\quad "
+                r"p(x|z) = \prod_i \mathrm{NB}(x_i;\ \mathrm{rate}_i(z),\ t_i),\quad "
+                r"\mathrm{Var}(x_i|z) = \mathrm{rate}_i + \mathrm{rate}_i^2 / t_i,\quad "
                 r"t = \mathrm{inverse\_dispersion}"
             ),
             parameters={"inverse_dispersion": DISPERSION[self.dispersion]},

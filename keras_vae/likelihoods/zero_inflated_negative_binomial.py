@@ -14,20 +14,20 @@ FIRST_SHARE = 0.05
 
 @keras.saving.register_keras_serializable(package="keras_vae")
 class ZeroInflatedNegativeBinomial(DispersedLikelihood):
-    """`p(x|z) = prod_i [w_i(z) [x_i = 0] + (1 - w_i(z)) NB(x_i; mean_i(z), t_i)]`.
+    """`p(x|z) = prod_i [w_i(z) [x_i = 0] + (1 - w_i(z)) NB(x_i; rate_i(z), t_i)]`.
 
     A value is 0 with the probability `w = sigmoid(inflated_loc_logits)`, whatever its mean,
-    as where a measurement missed it; else it is a count of `NegativeBinomial`. `mean` is that
-    of the counts: the expected x is `(1 - w) mean`. The encoder is given `log(1 + x)`.
+    as where a measurement missed it; else it is a count of `NegativeBinomial`. `rate` is the mean
+    of the counts: the expected x is `(1 - w) rate`. The encoder is given `log(1 + x)`.
 
     Args:
         event_shape: E, the shape of one x.
         dispersion: `"shared"`, one learned t for each value of x, whatever z; or
             `"per_value"`, a function of z.
         size_factor: whether a factor s > 0, of mean about one, is observed with each x, such
-            as the library size of a cell; the mean of the counts is then `s mean(z)`.
+            as the library size of a cell; the mean of the counts is then `s rate(z)`.
 
-    Parameters: `mean`, `inverse_dispersion` and `inflated_loc_logits`, `[B, *E]`.
+    Parameters: `rate`, `inverse_dispersion` and `inflated_loc_logits`, `[B, *E]`.
 
     Raises:
         ValueError: if `event_shape` is not a tuple of positive integers, if `dispersion` is
@@ -61,7 +61,7 @@ class ZeroInflatedNegativeBinomial(DispersedLikelihood):
         return self.stated_of_counts(
             equation=(
                 r"p(x|z) = \prod_i \left[w_i(z)\,[x_i = 0] + "
-                r"(1 - w_i(z))\,\mathrm{NB}(x_i;\ \mathrm{mean}_i(z),\ t_i)\right],\quad "
+                r"(1 - w_i(z))\,\mathrm{NB}(x_i;\ \mathrm{rate}_i(z),\ t_i)\right],\quad "
                 r"w = \mathrm{sigmoid}(\mathrm{inflated\_loc\_logits}),\ "
                 r"t = \mathrm{inverse\_dispersion}"
             ),
