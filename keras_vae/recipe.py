@@ -38,9 +38,20 @@ def families(module: ModuleType, kind: type) -> dict[str, Any]:
     }
 
 
+def parameters_of(family: type) -> dict[str, inspect.Parameter]:
+    """What a family is made of.
+
+    Not the class's own signature: Keras's layers have a `__new__`, and some releases of
+    Python show that one's instead, `(*args, **kwargs)`.
+    """
+    found = dict(inspect.signature(family.__init__).parameters)  # type: ignore[misc]
+    del found["self"]
+    return found
+
+
 def _needs_words_alone(family: type) -> bool:
     """Whether every argument that must be given is a size, a number or a word."""
-    parameters = inspect.signature(family).parameters.values()
+    parameters = parameters_of(family).values()
     required = [p for p in parameters if p.default is inspect.Parameter.empty]
     words = (int, float, str, tuple[int, ...])
     return all(p.annotation in words for p in required)
@@ -141,7 +152,7 @@ class Recipe:
         family, options = named(OBJECTIVES, self.objective)
         if "beta" in options:
             raise ValueError(f"--warm-up goes with --beta. Expected: --beta {options['beta']}.")
-        beta = inspect.signature(family).parameters.get("beta")
+        beta = parameters_of(family).get("beta")
         if beta is None or Schedule not in typing.get_args(beta.annotation):
             raise ValueError(f"--warm-up has no meaning for {self.objective}.")
         last = 1.0 if self.beta is None else self.beta
@@ -149,7 +160,7 @@ class Recipe:
 
     def _takes_dataset_size(self) -> bool:
         family, _ = named(OBJECTIVES, self.objective)
-        return "dataset_size" in inspect.signature(family).parameters
+        return "dataset_size" in parameters_of(family)
 
 
 def options_of(family: type) -> str:
@@ -162,8 +173,7 @@ def options_of(family: type) -> str:
 
 def _options(family: type) -> dict[str, inspect.Parameter]:
     """The parameters of a family that words may set; the data or the recipe sets the others."""
-    parameters = inspect.signature(family).parameters
-    return {name: p for name, p in parameters.items() if name not in HIDDEN}
+    return {name: p for name, p in parameters_of(family).items() if name not in HIDDEN}
 
 
 def named(slot: dict[str, type], words: str) -> tuple[type, dict[str, Any]]:
@@ -190,7 +200,7 @@ def named(slot: dict[str, type], words: str) -> tuple[type, dict[str, Any]]:
 def make(slot: dict[str, type], words: str, **given: object) -> Any:
     """The part of these words, and of what else is given and not None."""
     family, options = named(slot, words)
-    accepted = inspect.signature(family).parameters
+    accepted = parameters_of(family)
     for option, value in given.items():
         if value is None:
             continue
