@@ -17,6 +17,7 @@ from keras_vae import networks as networks
 from keras_vae import objectives as objectives
 from keras_vae import posteriors as posteriors
 from keras_vae import priors as priors
+from keras_vae.exported import export as export
 from keras_vae.vae import VAE as VAE
 
 __version__ = "0.1.0"

@@ -12,8 +12,11 @@ from keras_vae import __version__, evaluation
 from keras_vae.completion import bash_completion
 from keras_vae.data import Protocol
 from keras_vae.data.sets import BINARISATIONS, READERS, SPLITS, DataSet
+from keras_vae.exported import export
+from keras_vae.exported.precision import PRECISIONS as EXPORT_PRECISIONS
+from keras_vae.exported.signatures import INPUTS as SIGNATURES
 from keras_vae.feed import check_source
-from keras_vae.options import Data, Family, Scale, Units
+from keras_vae.options import Data, Family, Names, Scale, Units
 from keras_vae.progress import Opening, Progress
 from keras_vae.recipe import (
     LIKELIHOODS,
@@ -25,6 +28,7 @@ from keras_vae.recipe import (
     options_of,
 )
 from keras_vae.runs import Run, reconstruction_figure, sample_figure, train
+from keras_vae.shipped import shipped
 from keras_vae.vae import VAE
 
 POSITIVE = click.IntRange(min=1)
@@ -226,6 +230,48 @@ def sample_command(run: Path, count: int, to: Path | None, seed: int) -> None:
 def explain_command(model: Path) -> None:
     """Print what a saved MODEL (a run folder or a .keras file) assumes."""
     click.echo(_model(model).assumptions().as_markdown())
+
+
+@cli.command("export", short_help="Write a run's model for TensorFlow Serving.")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    help="Folder of versions [default: models/NAME of RUN].",
+)
+@click.option(
+    "--signatures", type=Names(SIGNATURES), help="Which, e.g. encode,score [default: all]."
+)
+@click.option("--num-samples", type=POSITIVE, default=50, help="Draws of z for each x in score.")
+@click.option("--uint8", is_flag=True, help="Take x as bytes, as the data set has them.")
+@click.option("--precision", type=click.Choice(EXPORT_PRECISIONS), help="Of the served networks.")
+def export_command(
+    run: Path,
+    to: Path | None,
+    signatures: tuple[str, ...] | None,
+    num_samples: int,
+    uint8: bool,
+    precision: str | None,
+) -> None:
+    """Write the next version of a trained RUN's model for TensorFlow Serving, checked."""
+    vae, data = _trained(run)
+    to = to or Path("models") / run.resolve().name
+    divisor = data.train.divisor if uint8 else None
+    version = export(vae, to, signatures, num_samples, divisor, precision, data.test)
+    click.echo(f"Version:         {version}")
+    click.echo(f"Serve it:        keras-vae serve {to}")
+
+
+@cli.command(
+    "serve",
+    short_help="Answer requests on this machine, for development.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def serve_command(arguments: tuple[str, ...]) -> None:
+    """Answer the calls of TensorFlow Serving on this machine, for development."""
+    shipped("local_server").main(arguments)
 
 
 @cli.command("families", short_help="List the distributions and bounds.")

@@ -36,17 +36,26 @@ class Densities(keras.Model, abc.ABC):
     # What the equation is made of
 
     def _posterior(self, x: tf.Tensor, given: Given, training: bool = False) -> tfd.Distribution:
-        inputs = join(self.likelihood.encoder_input(x), given.condition)
-        return self._encode_inputs(inputs, training)
+        return self.posterior.distribution(self._posterior_parameters(x, given, training))
 
-    def _encode_inputs(self, inputs: tf.Tensor, training: bool = False) -> tfd.Distribution:
-        features = self.encoder(inputs, training=training)
-        return self.posterior.distribution(self.posterior(features))
+    def _posterior_parameters(
+        self, x: tf.Tensor, given: Given, training: bool = False
+    ) -> dict[str, tf.Tensor]:
+        inputs = join(self.likelihood.encoder_input(x), given.condition)
+        return self.posterior(self.encoder(inputs, training=training))
+
+    def _encode_inputs(self, inputs: tf.Tensor) -> tfd.Distribution:
+        return self.posterior.distribution(self.posterior(self.encoder(inputs, training=False)))
 
     def _prior(self, given: Given) -> tfd.Distribution:
         return self.prior.distribution(given.condition, self._encode_inputs)
 
     def _likelihood(self, z: tf.Tensor, given: Given, training: bool = False) -> tfd.Distribution:
+        return self.likelihood.distribution(self._likelihood_parameters(z, given, training))
+
+    def _likelihood_parameters(
+        self, z: tf.Tensor, given: Given, training: bool = False
+    ) -> dict[str, tf.Tensor]:
         folded = tf.reshape(z, (-1, z.shape[-1]))  # networks know one batch axis: [K * B, D]
         condition = given.condition
         samples = 1 if z.shape.rank == 2 else z.shape[0] or tf.shape(z)[0]
@@ -59,7 +68,7 @@ class Densities(keras.Model, abc.ABC):
                 name: tf.reshape(value, (samples, -1, *value.shape[1:]))
                 for name, value in parameters.items()
             }
-        return self.likelihood.distribution(self.likelihood.observed(parameters, given.size_factor))
+        return self.likelihood.observed(parameters, given.size_factor)
 
     def _centre(self, x: tf.Tensor, given: Given, training: bool = False) -> tf.Tensor:
         z = self.posterior.centre(self._posterior(x, given, training))

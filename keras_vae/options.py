@@ -1,5 +1,6 @@
 """What an option of the command line may be, beyond Click's own types."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -79,3 +80,28 @@ class Units(click.ParamType):
         if not widths or min(widths) < 1:
             self.fail(f"{value!r} is no list of layer widths such as 400 or 200,200.", param, ctx)
         return widths
+
+
+class Names(click.ParamType):
+    """Some of several names, separated by commas.
+
+    Args:
+        names: all of them.
+    """
+
+    name = "name,..."
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Those that were named."""
+        words = value if isinstance(value, tuple) else tuple(value.split(","))
+        for word in words:
+            if word not in self.names:
+                self.fail(f"{word!r} is none of {', '.join(self.names)}.", param, ctx)
+        return words
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """The names."""
+        return [CompletionItem(name) for name in self.names if name.startswith(incomplete)]

@@ -14,11 +14,16 @@ def draw_seed(generator: keras.random.SeedGenerator, seed: int | None = None) ->
     if seed is None:
         state = tf.cast(generator.next(), tf.int32)
     else:
-        state = tf.constant([seed & 0x7FFFFFFF, 0], tf.int32)
+        state = stateless_seed(tf.constant(seed, tf.int64))
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
         return state
     return tf.random.fold_in(state, replica.replica_id_in_sync_group)
+
+
+def stateless_seed(seed: tf.Tensor) -> tf.Tensor:
+    """The stateless seed `[2]` of an int64: its low and its high half."""
+    return tf.bitcast(seed, tf.int32)
 
 
 def split_seed(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -24,9 +24,9 @@ LAYERS = [
     ["generative"],
     ["trainer"],
     ["vae"],
-    ["evaluation", "plots"],
+    ["evaluation", "plots", "exported"],
     ["keras_vae"],  # the names that users see, and the version
-    ["recipe", "options", "export"],
+    ["recipe", "options", "shipped"],
     ["runs"],
     ["cli"],
 ]

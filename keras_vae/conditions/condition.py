@@ -53,6 +53,13 @@ class Cases(NamedTuple):
             return values
         return tf.reduce_mean(tf.reshape(self.sample_weight * values, (-1, self.copies)), 1)
 
+    def folded_exponentials(self, values: tf.Tensor) -> tf.Tensor:
+        """The logarithm of the weighted mean of their exponentials, `[copies * B]` -> `[B]`."""
+        if self.copies == 1:
+            return values
+        weighted = tf.reshape(values + tf.math.log(self.sample_weight), (-1, self.copies))
+        return tf.reduce_logsumexp(weighted, 1) - tf.math.log(tf.cast(self.copies, values.dtype))
+
 
 class Condition(keras.layers.Layer, abc.ABC):
     """A Keras layer from what the user gives beside x to a vector `[B, C]`.

@@ -1,0 +1,3 @@
+"""A model as a SavedModel for TensorFlow Serving."""
+
+from keras_vae.exported.export import export as export

@@ -1,0 +1,84 @@
+"""Requests of a few rows for each signature, and the Python model's answers to them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.exported.signatures import Signatures
+from keras_vae.feed import check_source
+from keras_vae.vae import VAE
+
+ROWS = 3
+
+Arrays = dict[str, np.ndarray]
+
+
+class Case(NamedTuple):
+    """A request and its answer."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
+def cases(served: Signatures, names: tuple[str, ...], examples: Any, seed: int) -> dict[str, Case]:
+    """One of each signature.
+
+    Raises:
+        ValueError: if the model cannot answer one of them.
+    """
+    values = _values(served, examples, seed)
+    return {name: _case(served, name, values) for name in names}
+
+
+def _case(served: Signatures, name: str, values: Arrays) -> Case:
+    inputs = {
+        key: values[key].astype(spec.dtype.as_numpy_dtype)
+        for key, spec in served.inputs(name).items()
+    }
+    try:
+        outputs = served.function(name)(*map(tf.constant, inputs.values()))
+    except (NotImplementedError, tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()  # TensorFlow puts a traceback before
+        raise ValueError(
+            f"`{name}` cannot be served: {reason} Export the others: signatures=(...)."
+        ) from error
+    return Case(inputs, {key: value.numpy() for key, value in outputs.items()})
+
+
+def _values(served: Signatures, examples: Any, seed: int) -> Arrays:
+    """Some rows of every input there is, under their names."""
+    vae = served.vae
+    if examples is None:
+        beside = _beside(vae, ROWS)
+        x = _drawn(vae, beside, seed)
+    else:
+        source = vae.likelihood.as_source(examples)[:ROWS]
+        check_source(vae.likelihood, source, "examples")
+        x, beside = source.array(), {**_beside(vae, len(source)), **source.beside()}
+    z = vae.encode(x, beside.get("condition")).sample(seed=[seed, 0])
+    return {
+        "x": x if served.divisor is None else np.rint(x * served.divisor),
+        "z": np.asarray(z),
+        "seed": np.arange(seed, seed + len(x)),
+        **beside,
+    }
+
+
+def _drawn(vae: VAE, beside: Arrays, seed: int) -> np.ndarray:
+    """Draws from the model, or any values with a density where rounding makes such a draw none."""
+    drawn = vae.sample(ROWS, draw=True, seed=seed, **beside)
+    x = vae.likelihood.as_source(drawn).array()
+    if bool(vae.likelihood.contains(x)):
+        return x
+    return np.broadcast_to(np.asarray(vae.likelihood.support.inside, x.dtype), x.shape)
+
+
+def _beside(vae: VAE, rows: int) -> Arrays:
+    found = {}
+    if vae.condition is not None:
+        shape = (rows, vae.condition.size) if vae.condition.value_axes else (rows,)
+        found["condition"] = np.zeros(shape, "float32" if vae.condition.value_axes else "int64")
+    if vae.likelihood.takes_size_factor:
+        found["size_factor"] = np.ones(rows, "float32")
+    return found

@@ -1,0 +1,78 @@
+"""Numbered folders of a served model, each of which appears whole."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+UNFINISHED = ".unfinished-"  # a server reads folders whose names are numbers, and no others
+
+
+class Version:
+    """A version that is being written.
+
+    Attributes:
+        path: where to write it.
+    """
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        self.folder = folder
+        self.path = path
+
+    def publish(self) -> Path:
+        """Gives it the next number, in one rename."""
+        self.path.chmod(0o755)  # a server is another user; temporary folders are private
+        while True:
+            place = self.folder / str(newest(self.folder) + 1)
+            try:
+                # Not onto a folder with files in it: two exports at once get two numbers.
+                return self.path.rename(place)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+
+
+def newest(folder: Path) -> int:
+    """The highest version there is, 0 if there is none."""
+    return max((int(p.name) for p in folder.iterdir() if p.name.isdecimal()), default=0)
+
+
+@contextlib.contextmanager
+def new_version(folder: Path) -> Iterator[Version]:
+    """A folder to write a version in, gone if it is not published, whatever happens.
+
+    Raises:
+        ValueError: if `folder` is a file, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+    except OSError as error:
+        raise ValueError(
+            f"`folder` holds the versions of a model. Expected: a folder that can be written, such "
+            f"as models/vae. Received: {folder}, {error.strerror}."
+        ) from error
+    lock = os.open(path, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends, however it does
+    try:
+        _sweep(folder)
+        yield Version(folder, path)
+    finally:
+        os.close(lock)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what killed processes have left: nobody holds its lock."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
+            finally:
+                os.close(lock)
