@@ -7,10 +7,10 @@ INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -
 # TensorFlow reports on the machine's devices at each start; warnings still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench bench-serving clean
 
 help: ## What there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/demo ## Train on real images of digits and write runs/demo
 	$(BIN)/keras-vae train --data digits --run runs/demo --overwrite
@@ -30,6 +30,9 @@ format: $(VENV)/dev ## Let ruff mend what it can
 bench: $(VENV)/dev ## What the checks of the data cost, and images per second
 	$(BIN)/python tests/benchmarks/fit.py
 
+bench-serving: $(VENV)/dev ## Latency and rows per second of a served model
+	$(BIN)/python tests/benchmarks/serving.py
+
 clean: ## Delete the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
 
@@ -39,7 +42,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(INSTALL) .
+	$(INSTALL) ".[serving]"
 	@touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python

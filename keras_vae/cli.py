@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import keras
 
 from keras_vae import __version__, evaluation
+from keras_vae.cli_serving import export_command, serve_command
 from keras_vae.completion import bash_completion
 from keras_vae.data import Protocol
 from keras_vae.data.sets import BINARISATIONS, READERS, SPLITS, DataSet
-from keras_vae.exported import export
-from keras_vae.exported.precision import PRECISIONS as EXPORT_PRECISIONS
-from keras_vae.exported.signatures import INPUTS as SIGNATURES
 from keras_vae.feed import check_source
-from keras_vae.options import Data, Family, Names, Scale, Units
+from keras_vae.opened import started_run, trained_model, trained_run
+from keras_vae.options import Data, Family, Scale, Units
 from keras_vae.progress import Opening, Progress
 from keras_vae.recipe import (
     LIKELIHOODS,
@@ -28,7 +26,6 @@ from keras_vae.recipe import (
     options_of,
 )
 from keras_vae.runs import Run, reconstruction_figure, sample_figure, train
-from keras_vae.shipped import shipped
 from keras_vae.vae import VAE
 
 POSITIVE = click.IntRange(min=1)
@@ -164,7 +161,7 @@ def _resumed(context: click.Context, folder: Path, words: dict[str, Any]) -> tup
                 f"--resume continues the run as it was started; {option.opts[0]} cannot change. "
                 "Start a new run for it."
             )
-    run = _run(folder)
+    run = started_run(folder)
     recipe = run.recipe
     if words["epochs"] is not None:
         recipe = dataclasses.replace(recipe, epochs=words["epochs"])
@@ -189,7 +186,7 @@ def _report(run: Run, metrics: dict[str, Any]) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the draws.")
 def evaluate_command(run: Path, split: str, num_samples: int, seed: int) -> None:
     """Print the bound of a trained RUN on held-out data, with its standard error."""
-    vae, data = _trained(run)
+    vae, data = trained_run(run)
     bound = evaluation.elbo(vae, getattr(data, split), num_samples, seed)
     click.echo(f"Data:            {data.protocol}")
     click.echo(f"Bound ({split}):    {bound}  ({bound.num_examples} examples, {num_samples} draws)")
@@ -206,7 +203,7 @@ def evaluate_command(run: Path, split: str, num_samples: int, seed: int) -> None
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the draw.")
 def reconstruct_command(run: Path, count: int, to: Path | None, seed: int) -> None:
     """Show held-out examples beside the mean of p(x|z) and beside a draw from it."""
-    vae, data = _trained(run)
+    vae, data = trained_run(run)
     to = to or run / "reconstruct.png"
     reconstruction_figure(vae, data.test.array(count), seed).savefig(to, dpi=120)
     click.echo(f"Picture:         {to}")
@@ -220,7 +217,7 @@ def reconstruct_command(run: Path, count: int, to: Path | None, seed: int) -> No
 def sample_command(run: Path, count: int, to: Path | None, seed: int) -> None:
     """Draw z from the prior and show the means of p(x|z) beside draws from it."""
     to = to or run / "sample.png"
-    vae, data = _trained(run)
+    vae, data = trained_run(run)
     sample_figure(vae, data.test.array(), count, seed).savefig(to, dpi=120)
     click.echo(f"Picture:         {to}")
 
@@ -229,49 +226,11 @@ def sample_command(run: Path, count: int, to: Path | None, seed: int) -> None:
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 def explain_command(model: Path) -> None:
     """Print what a saved MODEL (a run folder or a .keras file) assumes."""
-    click.echo(_model(model).assumptions().as_markdown())
+    click.echo(trained_model(model).assumptions().as_markdown())
 
 
-@cli.command("export", short_help="Write a run's model for TensorFlow Serving.")
-@click.argument("run", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--to",
-    type=click.Path(path_type=Path),
-    help="Folder of versions [default: models/NAME of RUN].",
-)
-@click.option(
-    "--signatures", type=Names(SIGNATURES), help="Which, e.g. encode,score [default: all]."
-)
-@click.option("--num-samples", type=POSITIVE, default=50, help="Draws of z for each x in score.")
-@click.option("--uint8", is_flag=True, help="Take x as bytes, as the data set has them.")
-@click.option("--precision", type=click.Choice(EXPORT_PRECISIONS), help="Of the served networks.")
-def export_command(
-    run: Path,
-    to: Path | None,
-    signatures: tuple[str, ...] | None,
-    num_samples: int,
-    uint8: bool,
-    precision: str | None,
-) -> None:
-    """Write the next version of a trained RUN's model for TensorFlow Serving, checked."""
-    vae, data = _trained(run)
-    to = to or Path("models") / run.resolve().name
-    divisor = data.train.divisor if uint8 else None
-    version = export(vae, to, signatures, num_samples, divisor, precision, data.test)
-    click.echo(f"Version:         {version}")
-    click.echo(f"Serve it:        keras-vae serve {to}")
-
-
-@cli.command(
-    "serve",
-    short_help="Answer requests on this machine, for development.",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def serve_command(arguments: tuple[str, ...]) -> None:
-    """Answer the calls of TensorFlow Serving on this machine, for development."""
-    shipped("local_server").main(arguments)
+cli.add_command(export_command)
+cli.add_command(serve_command)
 
 
 @cli.command("families", short_help="List the distributions and bounds.")
@@ -298,30 +257,6 @@ def completion_command() -> None:
     bashcompinit.
     """
     click.echo(bash_completion(cli, "keras-vae"))
-
-
-def _run(folder: Path) -> Run:
-    run = Run(folder)
-    if not (folder / "recipe.json").exists():
-        raise click.UsageError(f"{folder} is no run folder: it has no recipe.json.")
-    return run
-
-
-def _model(path: Path) -> VAE:
-    file = path if path.is_file() else _run(path).model_path
-    if not file.exists():
-        raise click.UsageError(
-            f"{path} has no model yet. Finish its training: keras-vae train --resume {path}"
-        )
-    model = keras.saving.load_model(file)
-    if not isinstance(model, VAE):
-        raise click.UsageError(f"{file} is no VAE of this package, but a {type(model).__name__}.")
-    return model
-
-
-def _trained(folder: Path) -> tuple[VAE, DataSet]:
-    vae = _model(folder)
-    return vae, _run(folder).recipe.load_data()
 
 
 def main() -> None:

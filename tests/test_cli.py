@@ -11,6 +11,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import keras_vae
@@ -278,6 +279,36 @@ def test_help_names_every_command_and_option(shell):
     for command in ("train", "evaluate", "reconstruct", "sample", "explain"):
         assert command in out
         assert "Show this message" in shell(command, "--help")[1]
+
+
+def test_a_run_is_exported_for_a_server(trained, shell, tmp_path):
+    words = ("--to", tmp_path / "vae", "--signatures", "score,encode", "--uint8")
+    code, out, _ = shell("export", trained, *words)
+    assert code == 0
+    assert f"keras-vae serve {tmp_path / 'vae'}" in out
+    signatures = tf.saved_model.load(str(tmp_path / "vae" / "1")).signatures
+    assert set(signatures) == {"encode", "score", "serving_default"}
+    grey = keras_vae.data.load("digits").test.values[:5]  # bytes, 0 to 16
+    vae = keras.saving.load_model(trained / "model.keras")
+    expected = vae.encode(grey.astype("float32") / 16).mean()
+    found = signatures["encode"](x=tf.constant(grey))["mean"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_signature_is_one_clear_line(trained, shell):
+    code, _, error = shell("export", trained, "--signatures", "predict")
+    assert code == 2
+    assert "'predict' is none of encode, encode_sample" in error
+
+
+def test_a_server_that_is_not_installed_is_one_clear_line(shell, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in sys.modules if name.startswith("local_")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, _, error = shell("serve", tmp_path)
+    assert code == 2
+    assert "Expected: pip install 'keras-vae[serving]'" in error
 
 
 def complete(script: str, *words: str) -> set[str]:

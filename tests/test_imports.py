@@ -28,6 +28,8 @@ LAYERS = [
     ["keras_vae"],  # the names that users see, and the version
     ["recipe", "options", "shipped"],
     ["runs"],
+    ["opened"],
+    ["cli_serving"],
     ["cli"],
 ]
 ORDER = {name: level for level, names in enumerate(LAYERS) for name in names}

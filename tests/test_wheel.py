@@ -1,10 +1,14 @@
 """The wheel, in an environment that has nothing else."""
 
+import json
+import re
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +25,7 @@ vae.compile()
 elbo = vae.fit(digits.train, epochs=3, verbose=0).history["elbo"]
 assert elbo[-1] > elbo[0], elbo
 assert pathlib.Path(keras_vae.__file__).with_name("py.typed").exists()
+assert keras_vae.export(vae, "models/vae", examples=digits.test).exists()
 """
 
 
@@ -39,15 +44,30 @@ def test_the_wheel_holds_one_import_package(wheel):
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"keras_vae"}
     assert "keras_vae/py.typed" in names
     assert "keras_vae/data/digits.npz" in names
+    assert "keras_vae/serving/local_server.py" in names
+    assert "keras_vae/serving/docker-compose.yml" in names
 
 
 @pytest.mark.slow
-def test_the_wheel_trains_in_a_fresh_environment(wheel, tmp_path):
+def test_the_wheel_trains_exports_and_serves_in_a_fresh_environment(wheel, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
     python = tmp_path / "env" / "bin" / "python"
     constraints = ROOT / "constraints.txt"
-    install = [python, "-m", "pip", "install", "-q", "-c", constraints, wheel]
+    install = [python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[serving]"]
     subprocess.run(install, check=True, capture_output=True)
     for command in ([python, "-c", TRAIN], [python.with_name("keras-vae"), "--version"]):
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
+    served = [python.with_name("keras-vae"), "serve", "models/vae", "--grpc-port", "0"]
+    with subprocess.Popen(
+        [*served, "--rest-port", "0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as server:
+        lines = iter(server.stdout.readline, "")
+        address = next(re.search(r"http://\S+", line) for line in lines if "REST" in line).group()
+        next(line for line in lines if "version 1 of vae is available" in line)
+        body = json.dumps({"signature_name": "generate", "inputs": {"seed": [3]}}).encode()
+        with urllib.request.urlopen(f"{address}/v1/models/vae:predict", body) as answer:
+            assert np.shape(json.load(answer)["outputs"]["mean"]) == (1, 8, 8, 1)
+        server.terminate()
+        server.communicate(timeout=60)
+    assert server.returncode == 0

@@ -1,7 +1,9 @@
 """The client against exported models on a server: equal bits by both protocols."""
 
+import re
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,15 +27,33 @@ def folder(kind, exported, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def both(folder):
-    """A client by gRPC and one by REST, of a server of this test module alone."""
+def target(folder):
+    """A server of this test module alone."""
     with local_server(folder) as running:
-        target = running.target
-        with (
-            Client(target.grpc_address, batch=3) as by_grpc,
-            Client(f"http://{target.rest_address}", batch=3) as by_rest,
-        ):
-            yield by_grpc, by_rest
+        yield running.target
+
+
+@pytest.fixture(scope="module")
+def both(target):
+    """A client by gRPC and one by REST."""
+    with (
+        Client(target.grpc_address, batch=3) as by_grpc,
+        Client(f"http://{target.rest_address}", batch=3) as by_rest,
+    ):
+        yield by_grpc, by_rest
+
+
+def test_the_readmes_example_scores_images(target, kind, capsys):
+    if kind != "bits":
+        pytest.skip("the example is of a model that takes x alone")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(from client import Client.*?)```", readme, re.DOTALL)
+    x = (np.random.default_rng(0).random((5, 4, 4, 1)) > 0.5).astype("float32")
+    with Client(target.grpc_address) as client:
+        expected = str(client.score(x, seed=0)["elbo"])
+    for address in (target.grpc_address, f"http://{target.rest_address}"):
+        exec(example.replace("localhost:8500", address), {"x": x})
+        assert expected in capsys.readouterr().out
 
 
 def inputs_of(kind, signature, rows=8):
