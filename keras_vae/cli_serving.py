@@ -37,7 +37,10 @@ def export_command(
     vae, data = trained_run(run)
     to = to or Path("models") / run.resolve().name
     divisor = data.train.divisor if uint8 else None
-    version = export(vae, to, signatures, num_samples, divisor, precision, data.test)
+    try:
+        version = export(vae, to, signatures, num_samples, divisor, precision, data.test)
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f"Version:         {version}")
     click.echo(f"Serve it:        keras-vae serve {to}")
 

@@ -1,5 +1,6 @@
 """The model in Beam: a handler for RunInference that answers a shard of rows at a time."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -25,8 +26,14 @@ class SavedModel:
         try:
             answer = self._signature(**inputs)
         except tf.errors.InvalidArgumentError as error:
-            raise BadRow("refused", error.message.splitlines()[0]) from error
+            raise BadRow("refused", _reason(error)) from error
         return {name: value.numpy() for name, value in answer.items()}
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The model's own words in TensorFlow's text, without the names of nodes and functions."""
+    text = error.message.rpartition("<stack traces unavailable>")[2]
+    return re.sub(r"\s*\[\[\{\{.*?\}\}\]\]|\s*\[Op:[^\]]*\]", "", text).strip()
 
 
 @final

@@ -27,7 +27,7 @@ REASONS = {
     "missing_input": "the row lacks an input or its key",
     "wrong_shape": "the values do not fill the input's shape",
     "wrong_type": "not numbers, or numbers that the input's dtype cannot hold",
-    "not_finite": "NaN or infinity",
+    "not_finite": "NaN or infinity in another input than x",
     "refused": "the model's own check refused it: outside the support",
     "undecodable_record": "not a tf.train.Example, or its checksum is wrong",
     "unreadable_file": "the file, or the rest of it, could not be read",

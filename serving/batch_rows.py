@@ -84,7 +84,9 @@ def _cast(array: np.ndarray, tensor: Tensor) -> np.ndarray:
     integral = tensor.dtype.kind in "iu"
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
         cast = array.astype(tensor.dtype, copy=False)
-    if not np.isfinite(array if integral else cast).all():
+    # Of x the model says what it takes: for one NaN is a value that is missing, for another an
+    # error.
+    if tensor.name != "x" and not np.isfinite(array if integral else cast).all():
         raise BadRow("not_finite", f"{tensor.name} has NaN or infinity")
     if integral and (cast != array).any():
         raise BadRow("wrong_type", f"{tensor.name} has values that {tensor.dtype} cannot hold")

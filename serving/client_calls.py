@@ -1,5 +1,6 @@
 """How the client answers one call: by one version of the model, in as many requests as needed."""
 
+import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from client_parts import (
     Model,
     NotFound,
     Overloaded,
+    ServingError,
     Signature,
     TensorSpec,
     Transport,
@@ -24,12 +26,13 @@ from client_parts import (
     checked_outputs,
 )
 
-__all__ = ["Calls"]
+__all__ = ["LOG", "Calls"]
 
 ROWS = 256  # in a request, at most
 BYTES = 1 << 20  # of numbers in a request or in its answer; as JSON up to five times as many
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0  # seconds before a request is sent again
 CHANGES = 5  # of the served version, within one call
+LOG = logging.getLogger(__name__)  # silent, unless the program asks for what is said
 
 _T = TypeVar("_T")
 _Arrays = dict[str, np.ndarray]
@@ -54,6 +57,7 @@ class Calls:
         self._batch = batch
         self._executor = ThreadPoolExecutor(connections, "serving-client")
         self._known: Model | None = None
+        self._waited = False
         self._closed = threading.Event()
 
     def predict(self, name: str, inputs: Mapping[str, Any]) -> tuple[int, _Arrays]:
@@ -71,8 +75,8 @@ class Calls:
                 reasons.append(str(change))
                 model = self.fetch()
             except (InvalidInput, NotFound):
-                newer = self.fetch()
-                if newer.version == model.version:
+                newer = self._newer(model)
+                if newer is None:
                     raise
                 model = newer
         raise VersionChanged(
@@ -82,7 +86,18 @@ class Calls:
 
     def fetch(self) -> Model:
         """The model as the server describes it now."""
-        model = self._retried(lambda: self._transport.metadata(self._which, self._timeout))
+        return self._retried(self._fetch_once)
+
+    def _newer(self, model: Model) -> Model | None:
+        """The model if another version is served now, by one look: the refusal is known already."""
+        try:
+            now = self._fetch_once()
+        except ServingError:
+            return None
+        return None if now.version == model.version else now
+
+    def _fetch_once(self) -> Model:
+        model = self._transport.metadata(self._which, self._timeout)
         asked = {k: v for k, v in model.signatures.items() if not k.startswith("__")}
         self._known = model._replace(signatures=asked)  # without TensorFlow's own initialisation
         return self._known
@@ -157,9 +172,15 @@ class Calls:
             try:
                 return call()
             except (Unavailable, Overloaded):
+                self._say_waiting()
                 self._closed.wait(_pause(attempt))
         self._require_open()
         return call()
+
+    def _say_waiting(self) -> None:
+        if not self._waited:
+            self._waited = True
+            LOG.info("waiting for %s", self._transport.server)
 
     def _require_open(self) -> None:
         if self._closed.is_set():

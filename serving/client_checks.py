@@ -22,7 +22,8 @@ def checked_inputs(signature: Signature, inputs: Mapping[str, Any]) -> dict[str,
 
     Raises:
         InvalidInput: if a name, shape, dtype or number of rows is not the signature's, or a
-            value is not finite.
+            value of another input than x is not finite. Of x the model says what it takes: for
+            one NaN is a value that is missing, for another an error.
     """
     _require_names(signature, inputs)
     arrays = {name: _checked(name, inputs[name], spec) for name, spec in signature.inputs.items()}
@@ -102,7 +103,7 @@ def _checked(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     if len(array) == 0:
         raise InvalidInput(f"`{name}` has no rows. Expected: at least 1.")
     cast = _cast(name, array, spec)
-    if cast.dtype.kind == "f" and not np.isfinite(cast).all():
+    if name != "x" and cast.dtype.kind == "f" and not np.isfinite(cast).all():
         count = np.count_nonzero(~np.isfinite(cast))
         raise InvalidInput(
             f"`{name}` holds values that are not finite as {cast.dtype}. "
@@ -146,7 +147,7 @@ def _cast(name: str, array: np.ndarray, spec: TensorSpec) -> np.ndarray:
     if array.dtype == dtype:
         return array
     if array.dtype.kind == "f" and dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
+        with np.errstate(over="ignore"):  # what overflows is infinite, which is refused as that
             return array.astype(dtype)
     if array.dtype.kind == "f" or not _same(array, dtype):
         raise InvalidInput(

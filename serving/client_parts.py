@@ -133,10 +133,12 @@ class Transport(abc.ABC):
     """One attempt at each question, over one protocol; raises the errors above, retries nothing.
 
     Attributes:
+        server: its address.
         names_version: whether an answer of `predict` names the version that gave it, though
             the request did not.
     """
 
+    server: str
     names_version: bool
 
     @abc.abstractmethod

@@ -52,7 +52,7 @@ class RestTransport(Transport):
 
     def __init__(self, url: str, model: str) -> None:
         parts = urlsplit(url)
-        self.url = url
+        self.url = self.server = url
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port
         self._path = f"{parts.path.rstrip('/')}/v1/models/{quote(model, safe='')}"

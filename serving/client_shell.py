@@ -6,6 +6,7 @@ input is at fault, 1 if the server is.
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from client import Answer, Client
+from client_calls import LOG
 from client_checks import row_seeds
 from client_files import check_target, read, read_array, write
 from client_parts import InvalidInput, Model, NotFound, ServingError, Signature, TensorSpec
@@ -47,7 +49,7 @@ SERVER: dict[str, Any] = {
     "version": None,
     "label": None,
     "timeout": 30.0,
-    "retries": 5,
+    "retries": 24,  # half a minute: the server may have been started just now
     "batch": None,
     "connections": 4,
 }
@@ -57,6 +59,8 @@ PICTURED = ("mean", "x", "z")  # what .npy and .png hold if --output does not sa
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; by default with the arguments of the process."""
     options = _parser().parse_args(arguments)
+    LOG.setLevel(logging.INFO)
+    LOG.handlers = [logging.StreamHandler()]  # "waiting for localhost:8500", on stderr
     try:
         _run(options)
         sys.stdout.flush()
@@ -111,7 +115,9 @@ def _server_options() -> _Parser:
     server.add_argument("--version", type=int, help="by default the newest")
     server.add_argument("--label", help="of a version, such as stable")
     server.add_argument("--timeout", type=float, help="seconds for a request (default: 30)")
-    server.add_argument("--retries", type=int, help="of a request, if it is busy (default: 5)")
+    server.add_argument(
+        "--retries", type=int, help="of a request, if it is not there or busy (default: 24, 30 s)"
+    )
     server.add_argument("--batch", type=int, help="rows in a request")
     server.add_argument("--connections", type=int, help="requests in parallel (default: 4)")
     return shared

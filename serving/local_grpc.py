@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ def add_services(server: grpc.aio.Server, model: Model, threads: Executor) -> No
 
 
 class _Calls:
-    """Runs the work of a gRPC call in a thread and turns what it raises into a status."""
+    """Does the work of a gRPC call and turns what it raises into a status."""
 
     def __init__(self, threads: Executor) -> None:
         self._threads = threads
@@ -42,9 +42,25 @@ class _Calls:
     async def run(
         self, context: grpc.aio.ServicerContext, work: Callable[[Any], _Answer], request: Any
     ) -> _Answer:
+        """In a thread: what takes time."""
         loop = asyncio.get_running_loop()
+        return await self._answered(context, loop.run_in_executor(self._threads, work, request))
+
+    async def run_at_once(
+        self, context: grpc.aio.ServicerContext, work: Callable[[Any], _Answer], request: Any
+    ) -> _Answer:
+        """On the event loop: what takes none, so that it does not wait behind what does."""
+
+        async def done() -> _Answer:
+            return work(request)
+
+        return await self._answered(context, done())
+
+    async def _answered(
+        self, context: grpc.aio.ServicerContext, answer: Awaitable[_Answer]
+    ) -> _Answer:
         try:
-            return await loop.run_in_executor(self._threads, work, request)
+            return await answer
         except Refusal as refusal:
             await context.abort(refusal.code, refusal.text)
         # A defect of this server must not end it, nor show the client its insides.
@@ -72,7 +88,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         request: get_model_metadata_pb2.GetModelMetadataRequest,
         context: grpc.aio.ServicerContext,
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        return await self._calls.run(context, self._metadata, request)
+        return await self._calls.run_at_once(context, self._metadata, request)
 
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         version = self._model.find(*_which(request))
@@ -112,7 +128,7 @@ class _Status(model_service_pb2_grpc.ModelServiceServicer):
     async def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        return await self._calls.run(context, self._status, request)
+        return await self._calls.run_at_once(context, self._status, request)
 
     def _status(
         self, request: get_model_status_pb2.GetModelStatusRequest

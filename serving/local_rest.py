@@ -47,7 +47,7 @@ class Rest:
 
     Args:
         model: the model to serve.
-        threads: where the model runs and JSON is read and written; never on the event loop.
+        threads: where the model runs and its JSON is read and written; never on the event loop.
     """
 
     def __init__(self, model: Model, threads: Executor) -> None:
@@ -61,8 +61,11 @@ class Rest:
             body = await _body(request)
         except ClientDisconnect:
             return  # nobody is left to answer
-        loop = asyncio.get_running_loop()
-        status, text = await loop.run_in_executor(self._threads, self._answer, request, body)
+        if request.method == "POST":
+            loop = asyncio.get_running_loop()
+            status, text = await loop.run_in_executor(self._threads, self._answer, request, body)
+        else:  # takes no time, so it does not wait behind what does
+            status, text = self._answer(request, body)
         await Response(text, status, media_type="application/json")(scope, receive, send)
 
     def _answer(self, request: Request, body: bytes | None) -> tuple[int, bytes]:

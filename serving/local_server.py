@@ -79,8 +79,8 @@ def serve(
     path = _model_folder(Path(folder))
     model = Model(path, name or path.resolve().name, versions, labels or {}, _say)
     _check_free(grpc_port, "--grpc-port")
-    with _listen(rest_port, "--rest-port") as rest_socket:
-        asyncio.run(_run(model, grpc_port, rest_socket))
+    _check_free(rest_port, "--rest-port")
+    asyncio.run(_run(model, grpc_port, rest_port))
     _say("stopped")
 
 
@@ -105,12 +105,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
-async def _run(model: Model, grpc_port: int, rest_socket: socket.socket) -> None:
+async def _run(model: Model, grpc_port: int, rest_port: int) -> None:
     stop = asyncio.Event()
     _on_signal(asyncio.get_running_loop(), stop)
-    with ThreadPoolExecutor(THREADS, "predict") as threads:
-        async with _grpc(model, grpc_port, threads) as port, _rest(model, rest_socket, threads):
-            rest_port = rest_socket.getsockname()[1]
+    # Before the ports open: a client waits for a port, but takes "not found" for an answer.
+    await asyncio.to_thread(model.update)
+    with (
+        _listen(rest_port, "--rest-port") as listening,
+        ThreadPoolExecutor(THREADS, "predict") as threads,
+    ):
+        async with _grpc(model, grpc_port, threads) as port, _rest(model, listening, threads):
+            rest_port = listening.getsockname()[1]
             _say(f"{model.name}: gRPC on {HOST}:{port}, REST on http://{HOST}:{rest_port}")
             async with _following(model):
                 await stop.wait()

@@ -38,6 +38,7 @@ class Cases(NamedTuple):
         given: of each of them.
         sample_weight: `[copies * B]`, or None.
         copies: how many there are of each row.
+        log_weight: log q(c|x), or 0 and -inf where c is known, `[copies * B]`, or None.
         track: updates what the condition logs.
     """
 
@@ -45,6 +46,7 @@ class Cases(NamedTuple):
     given: Given
     sample_weight: tf.Tensor | None
     copies: int = 1
+    log_weight: tf.Tensor | None = None
     track: Callable[[], object] = lambda: None
 
     def folded(self, values: tf.Tensor) -> tf.Tensor:
@@ -54,11 +56,10 @@ class Cases(NamedTuple):
         return tf.reduce_mean(tf.reshape(self.sample_weight * values, (-1, self.copies)), 1)
 
     def folded_exponentials(self, values: tf.Tensor) -> tf.Tensor:
-        """The logarithm of the weighted mean of their exponentials, `[copies * B]` -> `[B]`."""
-        if self.copies == 1:
+        """The logarithm of the expectation of their exponentials, `[copies * B]` -> `[B]`."""
+        if self.log_weight is None:
             return values
-        weighted = tf.reshape(values + tf.math.log(self.sample_weight), (-1, self.copies))
-        return tf.reduce_logsumexp(weighted, 1) - tf.math.log(tf.cast(self.copies, values.dtype))
+        return tf.reduce_logsumexp(tf.reshape(values + self.log_weight, (-1, self.copies)), 1)
 
 
 class Condition(keras.layers.Layer, abc.ABC):

@@ -119,6 +119,7 @@ class Labels(Condition):
             given=rows,
             sample_weight=tf.reshape(weight, (-1,)),
             copies=self.size,
+            log_weight=tf.reshape(tf.where(known[:, None], tf.math.log(one_hot), log_q), (-1,)),
             track=lambda: self.accuracy.update_state(right, sample_weight=counted),
         )
 

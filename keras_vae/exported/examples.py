@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.exported.signatures import Signatures
-from keras_vae.feed import check_source
+from keras_vae.feed import as_sample, check_source
 from keras_vae.vae import VAE
 
 ROWS = 3
@@ -50,28 +50,43 @@ def _values(served: Signatures, examples: Any, seed: int) -> Arrays:
     """Some rows of every input there is, under their names."""
     vae = served.vae
     if examples is None:
-        beside = _beside(vae, ROWS)
-        x = _drawn(vae, beside, seed)
+        x, beside = drawn(vae, ROWS, seed)
     else:
-        source = vae.likelihood.as_source(examples)[:ROWS]
+        source = as_sample(vae.likelihood, examples)[:ROWS]
         check_source(vae.likelihood, source, "examples")
         x, beside = source.array(), {**_beside(vae, len(source)), **source.beside()}
+        vae.beside(beside, len(x), "examples")
     z = vae.encode(x, beside.get("condition")).sample(seed=[seed, 0])
     return {
-        "x": x if served.divisor is None else np.rint(x * served.divisor),
+        "x": x if served.divisor is None else _bytes(x * served.divisor, examples is not None),
         "z": np.asarray(z),
         "seed": np.arange(seed, seed + len(x)),
         **beside,
     }
 
 
-def _drawn(vae: VAE, beside: Arrays, seed: int) -> np.ndarray:
-    """Draws from the model, or any values with a density where rounding makes such a draw none."""
-    drawn = vae.sample(ROWS, draw=True, seed=seed, **beside)
-    x = vae.likelihood.as_source(drawn).array()
+def _bytes(x: np.ndarray, given: bool) -> np.ndarray:
+    """x as bytes; what the user gave must be bytes, what the model drew is cut to them."""
+    whole = np.clip(np.rint(x), 0, 255)
+    if given and np.abs(whole - x).max() > 0.01:
+        raise ValueError(
+            "`divisor` is of x that is bytes. Expected: examples that are bytes once they are "
+            f"multiplied by it. Received: values from {x.min():g} to {x.max():g} after that. Leave "
+            "it out for x that is numbers."
+        )
+    return whole
+
+
+def drawn(vae: VAE, rows: int, seed: int) -> tuple[np.ndarray, Arrays]:
+    """Draws of x from the model, and what goes with them.
+
+    Any values that have a density, where rounding makes a draw one that has none.
+    """
+    beside = _beside(vae, rows)
+    x = vae.likelihood.as_source(vae.sample(rows, draw=True, seed=seed, **beside)).array()
     if bool(vae.likelihood.contains(x)):
-        return x
-    return np.broadcast_to(np.asarray(vae.likelihood.support.inside, x.dtype), x.shape)
+        return x, beside
+    return np.broadcast_to(np.asarray(vae.likelihood.support.inside, x.dtype), x.shape), beside
 
 
 def _beside(vae: VAE, rows: int) -> Arrays:

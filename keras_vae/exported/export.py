@@ -33,14 +33,15 @@ def export(
 
     The version appears in one rename, after it was loaded in a process that imports
     nothing but TensorFlow and has given the Python model's numbers there. A draw is fixed
-    by the `seed` of its row: equal requests have equal answers, whatever the batch.
+    by the `seed` of its row: equal requests have equal answers, whatever the batch, but for
+    how matrix products of other numbers of rows round.
 
     Beside the graph, `assets.extra/` has warm-up requests for every signature, what the
     model assumes (`assumptions.md`), and the inputs and outputs (`schema.json`).
 
     | signature | inputs | outputs |
     |---|---|---|
-    | `encode`, also `serving_default` | `x [B, *E]` | parameters of q(z|x), `mean [B, D]` |
+    | `encode`, also `serving_default`* | `x [B, *E]` | parameters of q(z|x), `mean [B, D]` |
     | `encode_sample` | `x`, `seed [B]` int64 | `z [B, D]` |
     | `decode` | `z [B, D]` | parameters of p(x|z), `mean [B, *E]` |
     | `decode_sample` | `z`, `seed` | `x [B, *E]` |
@@ -48,7 +49,7 @@ def export(
     | `generate` | `seed` | `z [B, D]`, `mean [B, *E]`, `x [B, *E]` |
     | `score` | `x`, `seed` | `elbo [B]`, `log_likelihood [B]`, `kl [B]`, in nats |
 
-    A conditional model takes `condition` in each of them, one of counts with a size factor
+    *The first of those that are exported is. A conditional model takes `condition` in each of them, one of counts with a size factor
     `size_factor [B]` in those that decode.
 
     Args:
@@ -59,8 +60,8 @@ def export(
         divisor: for x as bytes: uint8, divided by this in the graph (255 for grey values in
             [0, 1]). None for x as numbers.
         precision: of the networks: "mixed_bfloat16", "mixed_float16", or "int8" for weights
-            of dense layers in a byte each; by default that of the model. Refused if it moves `score` by
-            0.1 nats or more.
+            of dense layers in a byte each; by default that of the model. Refused if it moves the
+            bound of an x by 0.1 nats or more on average.
         examples: x that the warm-up requests and the comparison of precisions are made of, a
             source or an array; by default draws from the model.
         seed: of what is drawn for these.
@@ -69,8 +70,9 @@ def export(
         The folder of the version, `folder/1` for the first.
 
     Raises:
-        ValueError: if an argument is out of range, or if the model cannot be served; nothing
-            is written then.
+        ValueError: if an argument is out of range, or if the model cannot be served.
+        RuntimeError: if what was written does not answer as the Python model does.
+            Either way no version is left.
 
     Example:
         keras_vae.export(vae, "models/vae")
@@ -83,6 +85,7 @@ def export(
     names = _names(signatures)
     positive_integer(num_samples, "num_samples", vae, "the number of draws of z in `score`")
     _require_divisor(divisor)
+    stated = vae.assumptions().as_markdown()
     if precision is not None:
         if precision not in PRECISIONS:
             raise ValueError(
@@ -90,10 +93,11 @@ def export(
                 f"None for the model's own. Received: {precision!r}."
             )
         vae = in_precision(vae, precision, examples, seed)
+        stated += f"\nThe networks are served in {precision}.\n"
     served = Signatures(vae, num_samples, divisor)
     found = cases(served, names, examples, seed)
     with new_version(Path(folder)) as version:
-        _write(served, found, version.path)
+        _write(served, found, version.path, stated)
         verify(version.path, found)
         return version.publish()
 
@@ -120,7 +124,7 @@ def _require_divisor(divisor: float | None) -> None:
         )
 
 
-def _write(served: Signatures, found: dict[str, Case], path: Path) -> None:
+def _write(served: Signatures, found: dict[str, Case], path: Path, stated: str) -> None:
     """The graph and what lies beside it."""
     archive = keras.export.ExportArchive()  # its first signature is serving_default, too
     for name in found:
@@ -132,5 +136,5 @@ def _write(served: Signatures, found: dict[str, Case], path: Path) -> None:
     beside = path / "assets.extra"
     beside.mkdir()
     write_warm_up(beside, found)
-    (beside / "assumptions.md").write_text(served.vae.assumptions().as_markdown(), encoding="utf-8")
+    (beside / "assumptions.md").write_text(stated, encoding="utf-8")
     (beside / "schema.json").write_text(json.dumps(schema(served, found), indent=2) + "\n")

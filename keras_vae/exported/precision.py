@@ -6,7 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vae.data.source import every
+from keras_vae.data.source import Source, every
+from keras_vae.exported.examples import drawn
+from keras_vae.feed import as_sample
 from keras_vae.vae import VAE
 
 PRECISIONS = ("mixed_bfloat16", "mixed_float16", "int8")
@@ -59,7 +61,7 @@ def _take_weights(copy: VAE, vae: VAE) -> None:
 def _replaced(config: Any, precision: str) -> Any:
     """A configuration with every float32 policy replaced."""
     if isinstance(config, dict):
-        if config.get("class_name") == "DTypePolicy":
+        if config.get("class_name") == "DTypePolicy" and config["config"]["name"] == "float32":
             return keras.dtype_policies.serialize(keras.dtype_policies.DTypePolicy(precision))
         return {key: _replaced(value, precision) for key, value in config.items()}
     if isinstance(config, list | tuple):
@@ -69,8 +71,11 @@ def _replaced(config: Any, precision: str) -> Any:
 
 def _moved(vae: VAE, copy: VAE, examples: Any, seed: int) -> float:
     """The mean distance of the bounds of some x, of the same draws."""
-    x = vae.sample(EXAMPLES, draw=True, seed=seed) if examples is None else examples
-    source = vae.likelihood.as_source(x)
-    some = source[every(len(source), EXAMPLES)]
+    if examples is None:
+        x, beside = drawn(vae, EXAMPLES, seed)
+        some = Source(x, condition=beside.get("condition"), size_factor=beside.get("size_factor"))
+    else:
+        source = as_sample(vae.likelihood, examples)
+        some = source[every(len(source), EXAMPLES)]
     bounds = [np.asarray(model.elbo(some, DRAWS, seed=seed)) for model in (vae, copy)]
     return float(np.mean(np.abs(bounds[1] - bounds[0])))

@@ -29,7 +29,10 @@ def schema(served: Signatures, cases: dict[str, Case]) -> dict[str, Any]:
 
 
 def _signature(served: Signatures, name: str, case: Case) -> dict[str, Any]:
-    inputs = {key: _array(value, _meaning(served, key)) for key, value in case.inputs.items()}
+    inputs = {
+        key: _array(value, _meaning(served, key, "x" in case.inputs))
+        for key, value in case.inputs.items()
+    }
     outputs = {key: _array(value) for key, value in case.outputs.items()}
     return {
         "description": MEANINGS[name],
@@ -45,13 +48,13 @@ def _array(value: np.ndarray, description: str = "") -> dict[str, Any]:
     return {**spec, "description": description} if description else spec
 
 
-def _meaning(served: Signatures, name: str) -> str:
+def _meaning(served: Signatures, name: str, beside_x: bool) -> str:
     vae = served.vae
     if name == "x":
         divided = "" if served.divisor is None else f", times {served.divisor:g}"
         return f"values in {vae.likelihood.support.name}{divided}"
-    if name == "condition" and vae.condition is not None:
-        return vae.condition.describe()
+    if name == "condition":
+        return served.condition_beside(beside_x)
     return {
         "z": vae.posterior.support,
         "seed": "an integer for each row, which fixes the row's draw",
@@ -119,6 +122,9 @@ def _all(spec: dict[str, Any]) -> dict[str, Any]:
 def _one(spec: dict[str, Any]) -> dict[str, Any]:
     """One row of an array: lists in lists, of their lengths."""
     found: dict[str, Any] = {"type": "number" if "float" in spec["dtype"] else "integer"}
+    if found["type"] == "integer":
+        limits = np.iinfo(spec["dtype"])
+        found |= {"minimum": int(limits.min), "maximum": int(limits.max)}
     for size in reversed(spec["shape"][1:]):
         found = {"type": "array", "items": found, "minItems": size, "maxItems": size}
     return found

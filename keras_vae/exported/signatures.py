@@ -5,6 +5,7 @@ seed: no row depends on the others of its batch. Hence each draw is made row by 
 stateless seed, from the parameters that the networks gave for the whole batch at once.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ INPUTS = {
     "score": ("x", "seed"),
 }
 DECODING = ("decode", "decode_sample", "reconstruct", "generate", "score")
-ROWS_AT_ONCE = 4096  # z that the decoder is given in one call, at most
+# Of x and of the parameters of p(x|z), that one call of the decoder makes: 16 MB of each float32.
+VALUES_AT_ONCE = 2**22
 
 Answer = dict[str, tf.Tensor]
 
@@ -89,6 +91,13 @@ class Signatures:
 
         return checked
 
+    def condition_beside(self, x: bool) -> str:
+        """What the condition is, in words, beside an x and without one."""
+        condition = self.vae.condition
+        if isinstance(condition, Labels) and not x:
+            return f"a class of {condition.size}, known, since there is no x to infer it from"
+        return "" if condition is None else condition.describe()
+
     # The signatures
 
     def encode(self, rows: Rows) -> Answer:
@@ -134,10 +143,10 @@ class Signatures:
         """The bound, the importance-weighted log-likelihood and the KL of each x, in nats.
 
         `log p(x) ~ log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, `z_k ~ q(z|x)`. The decoder is
-        given the K draws of many rows in one call, and never more than `ROWS_AT_ONCE` z.
+        given the K draws of as many rows in one call as fit in `VALUES_AT_ONCE`, of one at least.
         """
         count = tf.shape(rows.x)[0]
-        size = max(1, ROWS_AT_ONCE // self.num_samples)
+        size = self._rows_at_once()
 
         def chunk(start: tf.Tensor) -> tf.Tensor:
             part = Rows(*(None if rows_ is None else rows_[start : start + size] for rows_ in rows))
@@ -148,6 +157,13 @@ class Signatures:
         scores = tf.map_fn(chunk, starts, parallel_iterations=1, fn_output_signature=spec)
         elbo, log_likelihood, kl = tf.unstack(scores.values, axis=1)
         return {"elbo": elbo, "log_likelihood": log_likelihood, "kl": kl}
+
+    def _rows_at_once(self) -> int:
+        condition, likelihood = self.vae.condition, self.vae.likelihood
+        copies = condition.size if isinstance(condition, Labels) else 1
+        shapes = (likelihood.event_shape, *likelihood.projected().values())
+        values = sum(math.prod(shape) for shape in shapes)
+        return max(1, VALUES_AT_ONCE // (self.num_samples * copies * values))
 
     def _score(self, rows: Rows) -> tf.Tensor:
         """The three numbers of each row, `[B, 3]`."""
@@ -267,10 +283,9 @@ class Signatures:
         condition = self.vae.condition
         if condition is not None and rows.condition is not None:
             legal = condition.contains(rows.condition)
-            what = condition.describe()
             if isinstance(condition, Labels) and rows.x is None:
                 legal &= tf.reduce_all(rows.condition >= 0)
-                what = f"a class of {condition.size}, known, since there is no x to infer it from"
+            what = self.condition_beside(rows.x is not None)
             _require(legal, f"`condition` is not what the model takes. Expected: {what}.")
         if rows.size_factor is not None:
             legal = self.vae.beside.contains({"size_factor": rows.size_factor})

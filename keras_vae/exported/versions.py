@@ -4,12 +4,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 UNFINISHED = ".unfinished-"  # a server reads folders whose names are numbers, and no others
+NUMBER = re.compile(r"[0-9]{1,18}")  # within an int64, which a server's are
 
 
 class Version:
@@ -25,7 +27,7 @@ class Version:
 
     def publish(self) -> Path:
         """Gives it the next number, in one rename."""
-        self.path.chmod(0o755)  # a server is another user; temporary folders are private
+        _settle(self.path)
         while True:
             place = self.folder / str(newest(self.folder) + 1)
             try:
@@ -38,7 +40,16 @@ class Version:
 
 def newest(folder: Path) -> int:
     """The highest version there is, 0 if there is none."""
-    return max((int(p.name) for p in folder.iterdir() if p.name.isdecimal()), default=0)
+    return max((int(p.name) for p in folder.iterdir() if NUMBER.fullmatch(p.name)), default=0)
+
+
+def _settle(path: Path) -> None:
+    """Readable by a server, which is another user; and on the disk, if the power fails."""
+    for place in (*path.rglob("*"), path):
+        place.chmod(0o755 if place.is_dir() else 0o644)
+        descriptor = os.open(place, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -48,22 +59,36 @@ def new_version(folder: Path) -> Iterator[Version]:
     Raises:
         ValueError: if `folder` is a file, or cannot be written.
     """
+    there = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+        path, lock = _locked(folder)
     except OSError as error:
         raise ValueError(
             f"`folder` holds the versions of a model. Expected: a folder that can be written, such "
             f"as models/vae. Received: {folder}, {error.strerror}."
         ) from error
-    lock = os.open(path, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends, however it does
     try:
         _sweep(folder)
         yield Version(folder, path)
     finally:
-        os.close(lock)
         shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+        if not there:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # if nothing was published
+
+
+def _locked(folder: Path) -> tuple[Path, int]:
+    """A new folder, and its lock, which this process holds until it ends, however it does."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+        with contextlib.suppress(FileNotFoundError):  # swept by another before it was locked
+            lock = os.open(path, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                return path, lock
+            os.close(lock)
 
 
 def _sweep(folder: Path) -> None:

@@ -68,8 +68,18 @@ def test_the_first_version_is_1_and_has_every_signature(exported):
         )
 
 
-def test_another_user_may_read_it(exported):
-    assert exported[1].stat().st_mode & 0o777 == 0o755
+def test_another_user_may_read_all_of_it(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with versions.new_version(tmp_path) as version:
+            (version.path / "variables").mkdir()
+            (version.path / "variables" / "variables.index").write_text("whole")
+            place = version.publish()
+    finally:
+        os.umask(before)
+    modes = {str(p.relative_to(place)): p.stat().st_mode & 0o777 for p in place.rglob("*")}
+    assert modes == {"variables": 0o755, "variables/variables.index": 0o644}
+    assert place.stat().st_mode & 0o777 == 0o755
 
 
 def test_serving_default_is_encode(exported):
@@ -213,6 +223,10 @@ def test_bytes_are_an_input_where_a_divisor_is_given(tmp_path):
     assert encode.structured_input_signature[1]["x"].dtype == tf.uint8
 
 
+def model_of_numbers():
+    return model(likelihood=likelihoods.Normal(E))
+
+
 WRONG = {
     "no model": ({"vae": networks.mlp([3])}, TypeError, "`vae` is the model"),
     "no such signature": ({"signatures": ["encode", "predict"]}, ValueError, "Received: 'predict'"),
@@ -220,6 +234,11 @@ WRONG = {
     "no draws": ({"num_samples": 0}, ValueError, "`num_samples`"),
     "no divisor": ({"divisor": 0}, ValueError, "`divisor` is what bytes are divided by"),
     "no such precision": ({"precision": "int4"}, ValueError, "one of mixed_bfloat16"),
+    "examples that are no bytes": (
+        {"divisor": 255, "examples": np.full((3, *E), 0.5), "vae": model_of_numbers},
+        ValueError,
+        "`divisor` is of x that is bytes",
+    ),
     "examples outside": ({"examples": np.full((3, *E), 0.5)}, ValueError, "`examples` is outside"),
 }
 
@@ -227,6 +246,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_argument_is_refused_and_nothing_is_written(case, tmp_path):
     arguments, error, message = WRONG[case]
+    arguments = {k: v() if v is model_of_numbers else v for k, v in arguments.items()}
     with pytest.raises(error, match=message):
         keras_vae.export(**{"vae": model(), "folder": tmp_path / "vae", **arguments})
     assert not (tmp_path / "vae").exists()
@@ -301,6 +321,33 @@ def test_a_crash_leaves_no_version_and_what_it_left_is_swept(tmp_path):
     assert published == tmp_path / "1"
 
 
+@pytest.mark.parametrize(("module", "call"), [("tempfile", "mkdtemp"), ("os", "open")])
+def test_a_version_swept_before_it_was_locked_is_begun_again(module, call, tmp_path, monkeypatch):
+    owner = getattr(versions, module)
+    original, calls = getattr(owner, call), []
+
+    def then_swept(*arguments, **named):
+        result = original(*arguments, **named)
+        calls.append(result)
+        if len(calls) == 1:
+            versions._sweep(tmp_path)
+        return result
+
+    monkeypatch.setattr(owner, call, then_swept)
+    with versions.new_version(tmp_path) as version:
+        assert version.path.exists()
+        (version.path / "saved_model.pb").write_text("whole")
+        versions._sweep(tmp_path)
+        assert version.publish().name == "1"
+    assert os.listdir(tmp_path) == ["1"]
+
+
+def test_a_number_that_no_server_reads_is_none(tmp_path):
+    for name in ("3", "9" * 20, "٤", "1.5"):
+        (tmp_path / name).mkdir()
+    assert versions.newest(tmp_path) == 3
+
+
 def test_two_exports_at_once_get_two_numbers(tmp_path):
     with versions.new_version(tmp_path) as first, versions.new_version(tmp_path) as second:
         for version in (first, second):
@@ -318,4 +365,10 @@ def test_an_exception_leaves_nothing(tmp_path):
 
     with pytest.raises(RuntimeError, match="broken"):
         broken()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_was_made_for_nothing_is_gone(tmp_path):
+    with versions.new_version(tmp_path / "vae"):
+        pass
     assert os.listdir(tmp_path) == []

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae
-from keras_vae import likelihoods, networks, posteriors, priors
+from keras_vae import conditions, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.exported.precision import PRECISIONS, in_precision
 
 E = (12,)
@@ -58,6 +58,35 @@ def test_half_precision_is_of_the_networks_and_not_of_the_densities():
     copy = in_precision(model(), "mixed_bfloat16", None, 0)
     assert {layer.compute_dtype for layer in copy.encoder.layers} == {"bfloat16"}
     assert copy.density_dtype == "float32"
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "int8"])
+@pytest.mark.parametrize("kind", ["OneHot", "Vector", "counts"])
+def test_a_model_of_more_than_x_needs_no_examples(kind, precision):
+    made = {
+        "OneHot": {"condition": conditions.OneHot(3)},
+        "Vector": {"condition": conditions.Vector(2)},
+        "counts": {"likelihood": likelihoods.Poisson(E, size_factor=True)},
+    }
+    parts = {"likelihood": likelihoods.Normal(E), **made[kind]}
+    vae = keras_vae.VAE(
+        encoder=networks.mlp([8]),
+        decoder=networks.mlp([8]),
+        posterior=posteriors.DiagonalNormal(2),
+        prior=priors.StandardNormal(2),
+        seed=0,
+        **parts,
+    )
+    assert in_precision(vae, precision, None, 0) is not vae
+
+
+def test_the_statement_is_that_of_the_trained_model(tmp_path):
+    vae = model()
+    vae.objective = objectives.ELBO(beta=objectives.LinearWarmUp(2))
+    version = keras_vae.export(vae, tmp_path, "encode", precision="mixed_bfloat16")
+    stated = (version / "assets.extra" / "assumptions.md").read_text(encoding="utf-8")
+    assert stated.startswith(vae.assumptions().as_markdown())
+    assert "served in mixed_bfloat16" in stated
 
 
 def test_the_model_itself_stays_as_it_was():

@@ -1,5 +1,6 @@
 """Batch jobs: 60,000 real images with 100 corrupted among them, formats, restarts, nonsense."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def spoil(index: int, image: np.ndarray) -> tuple[str, bytes]:
     """The reason why a corrupted row is bad, and its record."""
     key = f"image-{index}".encode()
     if index % 5 == 0:
-        return "not_finite", example(id=key, x=np.where(image, np.nan, 0.0))
+        return "refused", example(id=key, x=np.where(image, np.nan, 0.0))
     if index % 5 == 1:
         return "refused", example(id=key, x=np.where(image, 0.5, 0.0))
     if index % 5 == 2:
@@ -102,6 +103,20 @@ def test_60000_images_are_encoded_and_100_corrupted_ones_are_told_apart(tmp_path
     np.testing.assert_array_equal(mean, np.concatenate([encode(x[i]) for i in chunks(indices)]))
 
     assert run(job) == {"shards_skipped": 15}
+
+
+def test_a_row_that_the_model_refuses_says_why_in_its_words(tmp_path, model):
+    x = np.zeros((3, 28, 28, 1), np.float32)
+    x[1], x[2] = 0.5, np.nan
+    np.savez(tmp_path / "x.npz", x=x)
+    counts = run(plan(str(model), [f"{tmp_path}/x.npz"], str(tmp_path / "out")))
+    assert (counts["rows_answered"], counts["bad_refused"]) == (1, 2)
+    details = [
+        json.loads(line)["detail"]
+        for file in (tmp_path / "out" / "_bad").iterdir()
+        for line in file.read_text().splitlines()
+    ]
+    assert details == ["assertion failed: [`x` is not 0 or 1.]"] * 2
 
 
 def chunks(indices: list[int]) -> list[list[int]]:

@@ -16,6 +16,7 @@ from batch_toys import example, write_tfrecord
 
 FLOATS = Tensor("x", np.dtype(np.float32), (2, 2))
 BYTES = Tensor("x", np.dtype(np.uint8), (2, 2))
+LATENT = Tensor("z", np.dtype(np.float32), (2, 2))
 LABEL = Tensor("condition", np.dtype(np.int64), ())
 
 GOOD = {
@@ -24,6 +25,12 @@ GOOD = {
     "one byte a value": (b"\x00\x01\x02\xff", FLOATS, [[0, 1], [2, 255]]),
     "its own bytes": (np.eye(2, dtype="<f4").tobytes(), FLOATS, np.eye(2)),
     "whole numbers as bytes": (np.array([0.0, 1, 2, 255]), BYTES, [[0, 1], [2, 255]]),
+    "NaN: the model says whether x may lack values": (
+        np.full(4, np.nan),
+        FLOATS,
+        [[np.nan] * 2] * 2,
+    ),
+    "infinity": (np.full(4, -np.inf), FLOATS, [[-np.inf] * 2] * 2),
     "a number": (2, LABEL, 2),
     "a list of one": (np.array([2]), LABEL, 2),
     "a large number": (2**62 + 1, LABEL, 2**62 + 1),
@@ -49,10 +56,10 @@ BAD = {
     "256 in a byte": (np.array([0, 1, 2, 256]), BYTES, "wrong_type"),
     "negative byte": (np.array([0, 1, 2, -1]), BYTES, "wrong_type"),
     "beyond int64": (1e30, LABEL, "wrong_type"),
-    "NaN": (np.array([0, np.nan, 0, 0]), FLOATS, "not_finite"),
-    "infinity": (np.array([0, -np.inf, 0, 0]), FLOATS, "not_finite"),
-    "beyond float32": (np.array([0, 1e300, 0, 0]), FLOATS, "not_finite"),
-    "NaN in bytes": (np.array([0, np.nan, 0, 0]), BYTES, "not_finite"),
+    "NaN": (np.array([0, np.nan, 0, 0]), LATENT, "not_finite"),
+    "infinity": (np.array([0, -np.inf, 0, 0]), LATENT, "not_finite"),
+    "beyond float32": (np.array([0, 1e300, 0, 0]), LATENT, "not_finite"),
+    "NaN in bytes": (np.array([0, np.nan, 0, 0]), BYTES, "wrong_type"),
 }
 
 

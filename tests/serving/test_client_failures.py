@@ -108,6 +108,16 @@ def test_what_would_fail_again_is_not_sent_again(server, fake, pauses, code, err
     assert not pauses
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_wrong_input_is_said_at_once_though_the_server_is_away(protocol, pauses):
+    with serving(Fake()) as addresses:
+        client = Client(addresses[protocol], version=1)
+        client.encode(X)
+    with client, pytest.raises(InvalidInput, match="wrong shape"):
+        client.encode(X[0])
+    assert not pauses
+
+
 def test_a_replica_without_the_signature_that_another_has_is_named(server, fake, pauses):
     text = 'Serving signature key "encode" not found.'
     fake.faults = [Failure(CODES.FAILED_PRECONDITION, text)] * 9

@@ -1,8 +1,10 @@
 """The client from the shell: lines of JSON, files, one line for an error."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import client_shell
@@ -208,6 +210,25 @@ def test_a_server_that_fails_ends_with_1(fails, fake):
     fake.faults = [Failure(CODES.UNAVAILABLE, "starting")]
     code, error = fails("encode", "x.npy")
     assert (code, "starting" in error) == (1, True)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_server_that_is_starting_is_waited_for_and_that_is_said_once(protocol, folder, capsys):
+    with serving(Fake()) as addresses:
+        ports = [int(addresses[name].rpartition(":")[2]) for name in ("grpc", "rest")]
+    starting = threading.Timer(1.0, lambda: started.enter_context(serving(Fake(), ports)))
+    with contextlib.ExitStack() as started:
+        starting.start()
+        client_shell.main(["generate", "--server", addresses[protocol]])
+        starting.join()
+    out, error = capsys.readouterr()
+    assert error == f"waiting for {addresses[protocol]}\n"
+    assert len(out.splitlines()) == 16
+
+
+def test_the_shell_waits_half_a_minute_by_default():
+    pauses = [0.75 * min(2.0, 0.1 * 2**i) for i in range(client_shell.SERVER["retries"])]
+    assert 28 < sum(pauses) < 32
 
 
 def test_an_unknown_model_ends_with_1(fails):

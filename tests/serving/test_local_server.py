@@ -62,6 +62,29 @@ def test_a_request_under_way_at_ctrl_c_is_answered(folder):
         assert unpacked(answer.result(SECONDS))["count"].tolist() == [300_000]
 
 
+def test_the_ports_open_once_the_model_answers(folder):
+    """A client that is started with the server waits for it, and finds no empty one."""
+    write_toy(folder, 1)
+    with running_server(folder, available=False) as running:  # from its line on the ports on
+        assert running.target.rest("GET", "/v1/models/toy/metadata")[0] == 200
+        assert running.target.predict("encode", {"x": X})["mean"].tolist() == (2 * X).tolist()
+        assert "is available" in "".join(running.lines[:-1])
+
+
+def test_a_status_and_metadata_do_not_wait_behind_predictions(folder):
+    write_toy(folder, 1)
+    with running_server(folder) as running:
+        toy = running.target
+        request = toy.request("slow", {"rounds": np.array([10**12])})
+        slow = [toy.prediction.Predict.future(request) for _ in range(2 * local_server.THREADS)]
+        assert toy.rest("GET", "/v1/models/toy")[0] == 200
+        assert toy.rest("GET", "/v1/models/toy/metadata")[0] == 200
+        assert set(toy.states()) == {1}
+        assert toy.version() == 1
+        assert not any(call.done() for call in slow)
+        running.process.kill()
+
+
 def test_an_empty_folder_is_waited_for(folder):
     running = launched(folder)
     try:
