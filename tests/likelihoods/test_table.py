@@ -103,7 +103,7 @@ def test_a_table_has_the_parameters_of_its_columns():
     assert {name: tuple(value.shape) for name, value in parameters.items()} == {
         "age/loc": (5, 1),
         "age/scale": (5, 1),
-        "visits/mean": (5, 1),
+        "visits/rate": (5, 1),
         "visits/inverse_dispersion": (5, 1),
         "plan/logits": (5, 1, 3),
         "member/logits": (5, 1),
@@ -137,7 +137,7 @@ def test_draws_of_a_table_have_the_mean_and_the_variance_of_its_columns():
         for name in (
             "age/loc",
             "age/scale",
-            "visits/mean",
+            "visits/rate",
             "visits/inverse_dispersion",
             "member/logits",
         )
@@ -197,8 +197,8 @@ def test_a_size_factor_is_for_the_columns_that_take_one():
     assert not table().takes_size_factor
     parameters = built(head)(features(2))
     observed = head.observed(parameters, tf.constant([2.0, 3.0]))
-    np.testing.assert_allclose(observed["a/mean"] / parameters["a/mean"], [[2], [3]], rtol=1e-6)
-    np.testing.assert_array_equal(observed["b/mean"], parameters["b/mean"])
+    np.testing.assert_allclose(observed["a/rate"] / parameters["a/rate"], [[2], [3]], rtol=1e-6)
+    np.testing.assert_array_equal(observed["b/rate"], parameters["b/rate"])
 
 
 def test_a_scale_that_is_optimal_is_so_for_its_own_column():
