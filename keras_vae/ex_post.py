@@ -34,5 +34,5 @@ def fitted(
         encode(source[start : start + BATCH]).sample(seed=tf.random.fold_in(seed, start))
         for start in range(0, len(source), BATCH)
     ]
-    ex_post.fit(np.concatenate(draws), seed=int(abs(seed[0])))
+    ex_post.fit(np.concatenate(draws), seed=int(seed[0]) & 0xFFFFFFFF)
     return ex_post
