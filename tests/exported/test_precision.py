@@ -11,6 +11,7 @@ from keras_vae import conditions, likelihoods, networks, objectives, posteriors,
 from keras_vae.exported.precision import PRECISIONS, in_precision
 
 E = (12,)
+pytestmark = pytest.mark.usefixtures("checked_here")
 
 
 def model(scale=0.1):

@@ -21,21 +21,18 @@ ROWS = len(SEEDS)
 def covering_families():
     """Few legal combinations in which every posterior, prior and likelihood occurs."""
     missing = {(slot, name) for slot, parts in enumerate(SLOTS[:3]) for name in parts}
-    chosen = []
-    for names in covering():
-        found = set(enumerate(names[:3])) & missing
-        if found:
-            chosen.append(names)
-            missing -= found
-    assert not missing
+    legal, chosen = list(covering()), []
+    while missing:
+        chosen.append(max(legal, key=lambda names: len(set(enumerate(names[:3])) & missing)))
+        missing -= set(enumerate(chosen[-1][:3]))
     return chosen
 
 
-def saved(vae, folder, **given):
+def saved(vae, folder, names=tuple(INPUTS), **given):
     """The signatures, as a process that knows nothing of the model would call them."""
     served = Signatures(vae, K, **given)
     archive = keras.export.ExportArchive()
-    for name in INPUTS:
+    for name in names:
         specs = [tf.TensorSpec(s.shape, s.dtype, k) for k, s in served.inputs(name).items()]
         archive.add_endpoint(name, served.function(name), specs)
     archive.write_out(str(folder), verbose=False)
@@ -109,7 +106,7 @@ def test_a_served_row_is_the_models_row_alone(names, tmp_path):
 def test_the_log_likelihood_is_the_importance_weighted_one(tmp_path):
     vae = make_vae()
     x = data_for(vae.likelihood, ROWS)
-    scored = saved(vae, tmp_path)("score", x=x, seed=SEEDS)
+    scored = saved(vae, tmp_path, ["score"])("score", x=x, seed=SEEDS)
     for row, seed in enumerate(SEEDS):
         q = vae.encode(x[row : row + 1])
         z = q.sample(K, seed=halves(seed))
@@ -126,11 +123,11 @@ def test_scores_do_not_depend_on_how_a_request_is_divided(tmp_path, monkeypatch,
     vae = bernoulli(condition=CONDITIONS["Labels"][0]() if labels else None)
     beside = {"condition": [0, -1, 2] * 5} if labels else {}
     x, seeds = np.resize(bits(11), (15, 6)), np.arange(15)
-    whole = saved(vae, tmp_path / "whole")("score", x=x, seed=seeds, **beside)
+    whole = saved(vae, tmp_path / "whole", ["score"])("score", x=x, seed=seeds, **beside)
     calls = 3 if labels else 1
     monkeypatch.setattr(signatures, "VALUES_AT_ONCE", K * calls * (6 + 6) * 4)
     assert Signatures(vae, K)._rows_at_once() == 4
-    divided = saved(vae, tmp_path / "divided")("score", x=x, seed=seeds, **beside)
+    divided = saved(vae, tmp_path / "divided", ["score"])("score", x=x, seed=seeds, **beside)
     for name, value in whole.items():
         assert value.shape == (15,)
         np.testing.assert_allclose(divided[name], value, rtol=1e-5, err_msg=name)
@@ -146,7 +143,7 @@ def test_a_row_that_is_too_much_by_itself_is_scored_all_the_same(monkeypatch):
 
 def test_equal_requests_have_equal_answers_and_other_seeds_other_draws(tmp_path):
     vae = make_vae()
-    call = saved(vae, tmp_path)
+    call = saved(vae, tmp_path, ["encode_sample", "generate", "score"])
     x = np.repeat(data_for(vae.likelihood, 1), 3, axis=0)
     for name, output in (("encode_sample", "z"), ("generate", "z"), ("score", "elbo")):
         given = {"x": x, "seed": [1, 1, 2]}
@@ -157,7 +154,7 @@ def test_equal_requests_have_equal_answers_and_other_seeds_other_draws(tmp_path)
 
 
 def test_the_rows_of_a_request_are_independent(tmp_path):
-    call = saved(make_vae(), tmp_path)
+    call = saved(make_vae(), tmp_path, ["generate"])
     z = call("generate", seed=np.arange(2000))["z"]
     np.testing.assert_allclose(z.mean(0), 0, atol=4 / np.sqrt(2000))
     np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.15)
@@ -197,7 +194,7 @@ def test_a_conditional_model_takes_its_condition(kind, prior, tmp_path):
 
 def test_a_label_that_is_not_known_is_summed_over(tmp_path):
     vae = bernoulli(condition=CONDITIONS["Labels"][0]())
-    call = saved(vae, tmp_path)
+    call = saved(vae, tmp_path, ["score", "encode"])
     x = bits(1)
     joint = call("score", x=np.repeat(x, 3, 0), seed=[4, 4, 4], condition=[0, 1, 2])
     log_q = vae.classify(x).logits.numpy()[0]
@@ -218,7 +215,7 @@ def test_a_class_that_the_classifier_rules_out_counts_all_the_same(tmp_path):
     vae = bernoulli(condition=CONDITIONS["Labels"][0]())
     vae.condition.logits.kernel.assign(tf.zeros_like(vae.condition.logits.kernel))
     vae.condition.logits.bias.assign([-200.0, 200.0, 0.0])
-    call = saved(vae, tmp_path)
+    call = saved(vae, tmp_path, ["score"])
     x = bits(1)
     joint = call("score", x=np.repeat(x, 3, 0), seed=[4, 4, 4], condition=[0, 1, 2])
     found = call("score", x=x, seed=[4], condition=[-1])["log_likelihood"]
@@ -234,7 +231,7 @@ def test_a_prior_fitted_after_training_is_what_is_drawn_from(tmp_path):
 def test_bytes_are_divided_in_the_graph(tmp_path):
     vae = make_vae(likelihood=lambda: likelihoods.Normal((4, 4, 1), scale=0.5))
     grey = np.random.default_rng(0).integers(0, 256, (ROWS, 4, 4, 1), "uint8")
-    call = saved(vae, tmp_path, divisor=255.0)
+    call = saved(vae, tmp_path, ["encode"], divisor=255.0)
     check_equal(
         call("encode", x=grey)["mean"], vae.encode(grey.astype("float32") / 255).mean(), "mean"
     )
@@ -248,23 +245,27 @@ REFUSED = {
 }
 
 
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A small model of bits, for the tests of what is asked of it."""
+    return saved(bernoulli(), tmp_path_factory.mktemp("asked"))
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_has_no_density_is_refused_by_the_graph(case, tmp_path):
+def test_what_has_no_density_is_refused_by_the_graph(case, asked):
     name, inputs, message = REFUSED[case]
-    call = saved(bernoulli(), tmp_path)
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        call(name, **inputs)
-    assert np.isfinite(call("encode", x=bits())["mean"]).all()
+        asked(name, **inputs)
+    assert np.isfinite(asked("encode", x=bits())["mean"]).all()
 
 
-@pytest.mark.parametrize("value", [3, -2, -1])
-def test_a_class_that_there_is_not_is_refused_by_the_graph(value, tmp_path):
-    call = saved(bernoulli(condition=CONDITIONS["Labels"][0]()), tmp_path)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`condition` is not what"):
-        call("decode", z=np.zeros((1, 2)), condition=[value])
+def test_a_class_that_there_is_not_is_refused_by_the_graph(tmp_path):
+    call = saved(bernoulli(condition=CONDITIONS["Labels"][0]()), tmp_path, ["decode"])
+    for value in (3, -2, -1):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`condition` is not what"):
+            call("decode", z=np.zeros((1, 2)), condition=[value])
 
 
-def test_a_batch_may_be_empty(tmp_path):
-    call = saved(bernoulli(), tmp_path)
-    assert call("encode_sample", x=bits(0), seed=np.zeros(0))["z"].shape == (0, 2)
-    assert call("score", x=bits(0), seed=np.zeros(0))["elbo"].shape == (0,)
+def test_a_batch_may_be_empty(asked):
+    assert asked("encode_sample", x=bits(0), seed=np.zeros(0))["z"].shape == (0, 2)
+    assert asked("score", x=bits(0), seed=np.zeros(0))["elbo"].shape == (0,)
