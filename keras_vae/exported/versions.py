@@ -6,12 +6,24 @@ import fcntl
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 UNFINISHED = ".unfinished-"  # a server reads folders whose names are numbers, and no others
 NUMBER = re.compile(r"[0-9]{1,18}")  # within an int64, which a server's are
+
+# Its input ends when the process that exports does, however that ends.
+GUARD = """
+import contextlib, os, shutil, sys
+sys.stdin.read()
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+with contextlib.suppress(OSError):
+    for folder in sys.argv[2:]:
+        os.rmdir(folder)
+"""
 
 
 class Version:
@@ -54,7 +66,7 @@ def _settle(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_version(folder: Path) -> Iterator[Version]:
-    """A folder to write a version in, gone if it is not published, whatever happens.
+    """A folder to write a version in, gone if it is not published, even if the process is killed.
 
     Raises:
         ValueError: if `folder` is a file, or cannot be written.
@@ -69,14 +81,20 @@ def new_version(folder: Path) -> Iterator[Version]:
             f"as models/vae. Received: {folder}, {error.strerror}."
         ) from error
     try:
-        _sweep(folder)
-        yield Version(folder, path)
+        with _guarded(path, *([] if there else [folder])):
+            _sweep(folder)
+            yield Version(folder, path)
     finally:
-        shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
-        if not there:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # if nothing was published
+
+
+@contextlib.contextmanager
+def _guarded(path: Path, *made: Path) -> Iterator[None]:
+    """A process of its own that deletes what is left at the end: the folders that were made if empty."""
+    program = [sys.executable, "-I", "-S", "-c", GUARD, str(path), *map(str, made)]
+    # In a session of its own, Ctrl-C does not reach it.
+    with subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True):
+        yield
 
 
 def _locked(folder: Path) -> tuple[Path, int]:
@@ -92,7 +110,7 @@ def _locked(folder: Path) -> tuple[Path, int]:
 
 
 def _sweep(folder: Path) -> None:
-    """Deletes what killed processes have left: nobody holds its lock."""
+    """Deletes what was left when even the guards were killed: nobody holds its lock."""
     for path in folder.glob(f"{UNFINISHED}*"):
         with contextlib.suppress(OSError):
             lock = os.open(path, os.O_RDONLY)

@@ -301,24 +301,38 @@ def test_a_version_with_other_numbers_is_not_kept(exported):
         verify(version, {"encode": Case(inputs, wrong)})
 
 
+def until(true):
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def _hold_unfinished(folder):
     with versions.new_version(Path(folder)) as version:
         (version.path / "saved_model.pb").write_text("half")
         time.sleep(600)
 
 
-def test_a_crash_leaves_no_version_and_what_it_left_is_swept(tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=_hold_unfinished, args=(tmp_path,))
+@pytest.mark.parametrize("before", [[], ["1"]])
+def test_a_crash_leaves_nothing_behind(before, tmp_path):
+    folder = tmp_path / "vae"
+    for name in before:
+        (folder / name).mkdir(parents=True)
+    process = multiprocessing.get_context("fork").Process(target=_hold_unfinished, args=(folder,))
     process.start()
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob(".unfinished-*/saved_model.pb")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    with versions.new_version(tmp_path) as version:
-        pass
-    assert list(tmp_path.glob(".unfinished-*/saved_model.pb")), "that one is being written"
+    until(lambda: list(folder.glob(".unfinished-*/saved_model.pb")))
+    with versions.new_version(folder) as version:
+        assert list(folder.glob(".unfinished-*/saved_model.pb")), "that one is being written"
+        (version.path / "saved_model.pb").write_text("whole")
     os.kill(process.pid, signal.SIGKILL)
     process.join()
+    until(lambda: (os.listdir(folder) if folder.exists() else []) == before)
+
+
+def test_what_a_loss_of_power_leaves_is_swept_by_the_next_export(tmp_path):
+    (tmp_path / ".unfinished-3").mkdir()
+    (tmp_path / ".unfinished-3" / "saved_model.pb").write_text("half")
     assert versions.newest(tmp_path) == 0
     with versions.new_version(tmp_path) as version:
         published = version.publish()
