@@ -36,14 +36,27 @@ def _case(served: Signatures, name: str, values: Arrays) -> Case:
         key: values[key].astype(spec.dtype.as_numpy_dtype)
         for key, spec in served.inputs(name).items()
     }
+    answer = served.function(name)
+    if _rounds(served.vae):
+        answer = tf.function(answer, autograph=False)
     try:
-        outputs = served.function(name)(*map(tf.constant, inputs.values()))
+        outputs = answer(*map(tf.constant, inputs.values()))
     except (NotImplementedError, tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()  # TensorFlow puts a traceback before
         raise ValueError(
             f"`{name}` cannot be served: {reason} Export the others: signatures=(...)."
         ) from error
     return Case(inputs, {key: value.numpy() for key, value in outputs.items()})
+
+
+def _rounds(vae: VAE) -> bool:
+    """Whether a layer computes in fewer bits than float32.
+
+    A graph fuses its operations and rounds once where one by one they round each time: the
+    answers are then those of the model as a graph, as `fit` and `predict` run it.
+    """
+    policies = {layer.dtype_policy.name for layer in vae._flatten_layers()}
+    return not policies <= {"float32", "float64"}
 
 
 def _values(served: Signatures, examples: Any, seed: int) -> Arrays:
