@@ -166,7 +166,8 @@ def arrays(protos: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def refusal_of(error: tf.errors.OpError) -> Refusal:
     """TensorFlow's error as a client should see it: without the names of nodes and functions."""
     text = (error.message or "").rpartition("<stack traces unavailable>")[2]
-    text = re.sub(r"\s*\[\[\{\{.*?\}\}\]\]|\s*\[Op:[^\]]*\]", "", text).strip()
+    text = re.sub(r"\s*\[\[\{\{.*?\}\}\]\]|\s*\[Op:[^\]]*\]|\{\{function_node.*?\}\}", "", text)
+    text = text.strip()
     return Refusal(_CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), text)
 
 

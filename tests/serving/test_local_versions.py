@@ -117,6 +117,18 @@ def test_a_version_whose_warm_up_is_no_record_does_not_serve(folder):
     assert states(served) == {1: State.AVAILABLE, 2: State.END}
 
 
+def test_a_version_with_damaged_weights_is_refused_in_words_without_names_of_nodes(folder):
+    write_toy(folder, 1, factor=1)
+    (data,) = write_toy(folder, 2, factor=2).glob("variables/variables.data-*")
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # of the factor
+    served, _ = model(folder)
+    assert states(served) == {2: State.END}
+    message = served.status("toy", 2, None).model_version_status[0].status.error_message
+    assert "Checksum does not match" in message
+    assert "{{" not in message
+
+
 def test_the_served_versions_stay_when_the_folder_cannot_be_read(folder):
     write_toy(folder, 1, factor=1)
     served, lines = model(folder)
