@@ -30,6 +30,7 @@ from tensorflow_serving.apis import (
 
 SERVER = Path(__file__).parents[2] / "serving" / "local_server.py"
 SECONDS = 60  # to wait for what takes one or two: the machine may be busy
+STARTING = 300  # of a process that imports TensorFlow: five on a machine that does nothing else
 
 Arrays = Mapping[str, np.ndarray]
 State = get_model_status_pb2.ModelVersionStatus.State
@@ -199,9 +200,16 @@ def launched(folder: Path, *options: str) -> Running:
     errors: list[str] = []
     for kept, stream in ((lines, process.stdout), (errors, process.stderr)):
         threading.Thread(target=_keep, args=(kept, stream), daemon=True).start()
-    until("its ports", lambda: process.poll() is not None or _ports(lines) is not None)
-    ports = _ports(lines)
-    assert ports is not None, lines + errors
+    try:
+        until(
+            "its ports", lambda: process.poll() is not None or _ports(lines) is not None, STARTING
+        )
+        ports = _ports(lines)
+        assert ports is not None, lines + errors
+    except AssertionError:
+        process.kill()  # or the next test is blamed for it
+        process.wait()
+        raise
     return Running(
         process, lines, errors, Target(ports[0], ports[1], _name(folder, options), folder)
     )
