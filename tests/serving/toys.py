@@ -1,9 +1,14 @@
 """Small SavedModels written by hand, whose answers are known without running them."""
 
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+_SCRATCH = tempfile.TemporaryDirectory()
 
 
 class Toy(tf.Module):
@@ -36,12 +41,20 @@ class Toy(tf.Module):
         return {"flag": tf.logical_not(flag), "pixel": pixel, "wide": wide / 3}
 
 
+@functools.cache
+def _saved(factor: float) -> Path:
+    """Saved once in a process, for all the tests that ask for it."""
+    path = Path(_SCRATCH.name, str(factor))
+    toy = Toy(factor)
+    signatures = {"encode": toy.encode, "slow": toy.slow, "zoo": toy.zoo}
+    tf.saved_model.save(toy, str(path), {**signatures, "serving_default": toy.encode})
+    return path
+
+
 def write_toy(folder: Path, number: int, factor: float = 2.0, warm_up: bytes | None = None) -> Path:
     """A version in one rename. `warm_up` is the record of a warm-up request."""
     hidden = folder / f"writing-{number}"
-    toy = Toy(factor)
-    signatures = {"encode": toy.encode, "slow": toy.slow, "zoo": toy.zoo}
-    tf.saved_model.save(toy, str(hidden), {**signatures, "serving_default": toy.encode})
+    shutil.copytree(_saved(factor), hidden)
     if warm_up is not None:
         (hidden / "assets.extra").mkdir()
         with tf.io.TFRecordWriter(
