@@ -19,7 +19,7 @@ from keras_vae.conditions import Condition
 from keras_vae.data.pipeline import EpochSeed, batches, packed
 from keras_vae.data.sets import DataSet
 from keras_vae.data.source import Source, as_source
-from keras_vae.data.sparse import dense
+from keras_vae.data.sparse import dense, is_sparse
 from keras_vae.likelihoods import Likelihood
 
 CHUNK = 10_000_000  # values that are made dense at once
@@ -82,7 +82,8 @@ class Feed:
         """Rows in memory, and what goes with them, as a source; not yet checked."""
         if isinstance(x, tuple):
             refuse_target(x[1:], argument)
-        columns = isinstance(x, dict) and not self.likelihood.takes_columns
+        # SciPy's dok_matrix is a dict, of entries.
+        columns = isinstance(x, dict) and not (self.likelihood.takes_columns or is_sparse(x))
         if x is None or columns or isinstance(x, DataSet | str):
             raise ValueError(
                 f"`{argument}` is not data. Expected: an array, a source such as "

@@ -60,6 +60,8 @@ MATRICES = {
     "csc_matrix": sparse.csc_matrix,
     "coo_array": sparse.coo_array,
     "lil_matrix": sparse.lil_matrix,
+    "dok_matrix": sparse.dok_matrix,  # which is a dict, too
+    "dok_array": sparse.dok_array,
     "coo with duplicates": with_duplicates,
     "csr with duplicates": unsorted_csr,
     "a source of csr": lambda x: Source(sparse.csr_array(x)),
@@ -209,7 +211,9 @@ def test_training_ends_with_the_weights_of_the_array(kind):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["csr_array", "csc_matrix", "a source of csr with duplicates"])
+@pytest.mark.parametrize(
+    "kind", ["csr_array", "csc_matrix", "dok_matrix", "a source of csr with duplicates"]
+)
 def test_what_is_asked_of_a_model_is_that_of_the_array(kind):
     vae, x, matrix = model(), counts(), MATRICES[kind]
     for call in (
