@@ -165,6 +165,16 @@ def test_the_accuracy_is_that_of_the_classifier_on_the_labelled_rows():
     assert len(history["val_accuracy"]) == 2
 
 
+def test_where_no_row_has_a_label_there_is_no_accuracy():
+    vae, x = partly(), bits()
+    none = LABELS["none labelled"]
+    assert np.isnan(vae.evaluate(x, verbose=0, return_dict=True)["accuracy"])
+    history = vae.fit(x, none, verbose=0, validation_data=(x, log_q_of(vae, x).argmax(1))).history
+    assert np.isnan(history["accuracy"]).all()
+    assert np.isfinite(history["val_accuracy"]).all()
+    assert np.isfinite(history["loss"]).all()
+
+
 def test_asking_for_the_bound_does_not_touch_the_accuracy():
     vae, x = partly(), bits()
     wrong = (log_q_of(vae, x).argmax(1) + 1) % C

@@ -21,7 +21,7 @@ class Labels(Condition):
     `q(c|x)` is a classifier. Labelled rows do not enter it through the bound, so
     `-weight log q(c|x)` is added to their loss (not to the bound). The sum over C classes
     makes a step cost C times that of a model without labels. `accuracy` is logged: of the
-    classifier, on the labelled rows.
+    classifier, on the labelled rows, NaN where there is none.
 
     Args:
         size: C, the number of classes.
@@ -68,7 +68,7 @@ class Labels(Condition):
         self.classifier = classifier
         self.weight = float(weight)
         self.logits = keras.layers.Dense(self.size, name="logits", dtype=self.density_dtype)
-        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.accuracy = _Accuracy(name="accuracy")
 
     def build(self, x_shape: tuple[int | None, ...]) -> None:
         features = keras.layers.Flatten()(self.classifier(keras.KerasTensor(x_shape)))
@@ -167,3 +167,10 @@ class Labels(Condition):
     def from_config(cls, config: dict) -> "Labels":
         classifier = keras.saving.deserialize_keras_object(config["classifier"])
         return cls(**{**config, "classifier": classifier})
+
+
+class _Accuracy(keras.metrics.Mean):
+    """The share that is right, NaN of nothing: Keras's is 0, as if all were wrong."""
+
+    def result(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count)
