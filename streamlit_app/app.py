@@ -1,0 +1,57 @@
+"""The page: what a model has learnt, and what a variational autoencoder is.
+
+keras-vae app [RUN]
+"""
+
+import app_state
+import streamlit as st
+
+PAGES = {
+    "Look": [
+        ("views/model.py", "Model", ":material/schema:"),
+        ("views/one_image.py", "One image", ":material/image:"),
+        ("views/latent_space.py", "Latent space", ":material/scatter_plot:"),
+        ("views/samples.py", "Samples", ":material/grid_view:"),
+    ],
+    "Understand": [
+        ("views/derivation.py", "From the bound to the code", ":material/function:"),
+        ("views/mistakes.py", "Wrong on purpose", ":material/warning:"),
+    ],
+    "Do": [
+        ("views/train.py", "Train", ":material/model_training:"),
+        ("views/serving.py", "Serving", ":material/dns:"),
+    ],
+}
+
+
+def main() -> None:
+    """Shows the page that the visitor chose, on the model that they chose."""
+    st.set_page_config(page_title="keras_vae", page_icon=":material/blur_on:", layout="wide")
+    pages = {
+        section: [
+            st.Page(path, title=title, icon=icon, default=title == "Model")
+            for path, title, icon in entries
+        ]
+        for section, entries in PAGES.items()
+    }
+    page = st.navigation(pages)
+    with st.sidebar:
+        choose_model()
+    with app_state.sentences():
+        page.run()
+
+
+def choose_model() -> None:
+    """The sidebar: which model all pages show."""
+    if "served" in st.session_state:
+        address, name = st.session_state["served"]
+        st.caption(f"All pages show **{name}**, served at {address}.")
+        st.button("Back to a trained run", on_click=st.session_state.pop, args=("served",))
+        return
+    folders = app_state.runs()
+    if folders:
+        names = {str(folder): folder.name for folder in folders}
+        st.selectbox("Model", names, format_func=names.__getitem__, key="folder")
+
+
+main()

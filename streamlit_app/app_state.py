@@ -1,0 +1,123 @@
+"""What a visitor looks at, and how the pages ask it.
+
+Models are shared by all visitors (`st.cache_resource`) and never changed; what one visitor
+chose is in `st.session_state`. Every request carries its seed, so that no visitor's draws
+depend on another's.
+"""
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+import streamlit as st
+from app_model import Answer, Served, Shown, Trained, client
+
+from keras_vae.data import Source
+
+CALLS = 100  # of a visitor, whose latency is kept
+ANSWERABLE = (click.ClickException, client.ServingError, ValueError, OSError)
+
+
+class Call(NamedTuple):
+    """A request that was answered: of which signature, how many rows, how long."""
+
+    signature: str
+    rows: int
+    milliseconds: float
+
+
+def runs_folder() -> Path:
+    """Where runs are kept."""
+    return Path(os.environ.get("KERAS_VAE_RUNS", "runs"))
+
+
+def runs() -> list[Path]:
+    """The folders of trained runs: the one that the page was started with, then the newest."""
+    kept = sorted(runs_folder().glob("*/model.keras"), key=_changed, reverse=True)
+    named = os.environ.get("KERAS_VAE_RUN")
+    first = [Path(named)] if named and (Path(named) / "model.keras").exists() else []
+    found = first + [path.parent for path in kept]
+    return list({folder.resolve(): folder for folder in found}.values())
+
+
+def model() -> Shown:
+    """The model that this visitor looks at. A page that calls this needs one to go on."""
+    if "served" in st.session_state:
+        return served(*st.session_state["served"])
+    folder = st.session_state.get("folder") or next(iter(runs()), None)
+    if folder is None:
+        from app_training import first_model  # it looks at models, too, once it has made one
+
+        first_model()
+        st.stop()
+    return trained(Path(folder))
+
+
+def trained(folder: Path) -> Trained:
+    """The model of a run folder, loaded once for all visitors, and again when it changes."""
+    return _trained(str(folder), _changed(folder / "model.keras"))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the model ...")
+def _trained(folder: str, changed: float) -> Trained:
+    return Trained(Path(folder), key=f"{folder} {changed}")
+
+
+@st.cache_resource(max_entries=8, ttl=600, show_spinner="Asking the server ...")
+def served(address: str, name: str) -> Served:
+    """The model of that name at a server."""
+    return Served(address, name)
+
+
+def ask(shown: Shown, signature: str, **inputs: Any) -> Answer:
+    """The answer of a model; how long it took is kept for this visitor."""
+    start = time.perf_counter()
+    answer = shown.answer(signature, inputs)
+    elapsed = 1000 * (time.perf_counter() - start)
+    calls().append(Call(signature, len(next(iter(inputs.values()))), elapsed))
+    return answer
+
+
+def calls() -> deque[Call]:
+    """The latest requests of this visitor, the oldest first."""
+    return st.session_state.setdefault("calls", deque(maxlen=CALLS))
+
+
+def test_set(shown: Shown) -> Source:
+    """Examples that the model was not trained on."""
+    if shown.data is None:
+        raise ValueError(
+            f"There is no data at hand of the shape that this model takes, {shown.event_shape}. "
+            "Draw or upload an x on the page One image, or open a run of such data beside it."
+        )
+    return shown.data.test
+
+
+@st.cache_data(max_entries=16, show_spinner="Encoding the test set ...")
+def latent_means(key: str, _shown: Shown, count: int) -> np.ndarray:
+    """The means of q(z|x) of the first examples of the test set, `[count, D]`."""
+    x = test_set(_shown)[:count].array()
+    return _shown.answer("encode", {"x": x})["mean"]
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+    """What goes wrong becomes a sentence and a button, never a traceback."""
+    try:
+        yield
+    except ANSWERABLE as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        st.error(message, icon=":material/error:")
+        if isinstance(error, client.ServingError):
+            served.clear()
+        st.button("Try again", key="try_again")
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime

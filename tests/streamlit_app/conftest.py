@@ -1,0 +1,38 @@
+"""A trained run, and the page on it without a browser."""
+
+import pathlib
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from keras_vae.recipe import Recipe
+from keras_vae.runs import Run, train
+
+APP = pathlib.Path(__file__).parents[2] / "streamlit_app"
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """A run of a few epochs on the digits."""
+    recipe = Recipe(data="digits", units=(64,), latent_size=4, epochs=15)
+    data = recipe.load_data()
+    recipe = recipe.with_defaults(data)
+    run = Run(tmp_path_factory.mktemp("runs") / "small")
+    run.start(recipe)
+    train(run, recipe, data, recipe.build(data), [])
+    return run.folder
+
+
+@pytest.fixture
+def opened(run_folder, monkeypatch):
+    """Opens a page, `opened("model")`, on the trained run, as a new visitor."""
+    monkeypatch.setenv("KERAS_VAE_RUNS", str(run_folder.parent))
+    monkeypatch.delenv("KERAS_VAE_RUN", raising=False)
+
+    def open_page(name):
+        page = AppTest.from_file(APP / "app.py", default_timeout=120).run()
+        page.switch_page(f"views/{name}.py").run()
+        assert not page.exception, page.exception
+        return page
+
+    return open_page
