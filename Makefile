@@ -7,13 +7,16 @@ INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -
 # TensorFlow reports on the machine's devices at each start; warnings still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint format bench bench-serving clean
+.PHONY: help demo app test lint format bench bench-serving clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/demo ## Train on real images of digits and write runs/demo
 	$(BIN)/keras-vae train --data digits --run runs/demo --overwrite
+
+app: $(VENV)/app ## Open the page on the newest of runs, or train one in front of you
+	$(BIN)/keras-vae app
 
 test: lint ## Linter, formatter, types, tests
 	$(BIN)/python -m pytest --numprocesses 2
@@ -45,6 +48,10 @@ $(VENV)/demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) ".[serving]"
 	@touch $@
 
+$(VENV)/app: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) ".[app]"
+	@touch $@
+
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) ".[dev]"
-	@touch $@ $(VENV)/demo
+	@touch $@ $(VENV)/app $(VENV)/demo

@@ -64,6 +64,11 @@ class Run:
         words["units"] = tuple(words["units"])
         return Recipe(**words)
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The numbers of a finished run."""
+        return json.loads((self.folder / "metrics.json").read_text())
+
     def start(self, recipe: Recipe) -> None:
         """Makes the folder and writes the recipe."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,8 @@ def choose_model() -> None:
         st.button("Back to a trained run", on_click=st.session_state.pop, args=("served",))
         return
     folders = app_state.runs()
+    if "chosen" in st.session_state:  # by a page; a widget's own state is set before it is drawn
+        st.session_state["folder"] = st.session_state.pop("chosen")
     if folders:
         names = {str(folder): folder.name for folder in folders}
         st.selectbox("Model", names, format_func=names.__getitem__, key="folder")

@@ -69,7 +69,12 @@ def _trained(folder: str, changed: float) -> Trained:
     return Trained(Path(folder), key=f"{folder} {changed}")
 
 
-@st.cache_resource(max_entries=8, ttl=600, show_spinner="Asking the server ...")
+@st.cache_resource(
+    max_entries=8,
+    ttl=600,
+    show_spinner="Asking the server ...",
+    on_release=lambda served: served.client.close(),
+)
 def served(address: str, name: str) -> Served:
     """The model of that name at a server."""
     return Served(address, name)

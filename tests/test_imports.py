@@ -29,7 +29,7 @@ LAYERS = [
     ["recipe", "options", "shipped"],
     ["runs"],
     ["opened"],
-    ["cli_serving"],
+    ["cli_serving", "cli_app"],
     ["cli"],
 ]
 ORDER = {name: level for level, names in enumerate(LAYERS) for name in names}
