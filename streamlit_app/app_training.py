@@ -5,6 +5,7 @@ was: building a model in the page would set the seeds of everyone.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,9 +53,11 @@ class Training:
                     f"{AT_ONCE} models are being trained on this machine already. Try again when "
                     "one has ended."
                 )
-            self._temporary = tempfile.TemporaryDirectory(prefix="keras-vae-")
-            self.run = Run(folder or Path(self._temporary.name) / "run")
-            self._said = Path(self._temporary.name) / "said"
+            temporary = Path(tempfile.mkdtemp(prefix="keras-vae-"))
+            self._processes: list[subprocess.Popen] = []
+            weakref.finalize(self, _discard, self._processes, temporary)
+            self.run = Run(folder or temporary / "run")
+            self._said = temporary / "said"
             resumed = (self.run.folder / "recipe.json").exists()
             self.stopped = False
             place = str(self.run.folder)
@@ -65,7 +68,7 @@ class Training:
         command = [sys.executable, "-m", "keras_vae.cli", "train", *words]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         with self._said.open("wb") as said:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -73,7 +76,11 @@ class Training:
                 env=environment,
                 start_new_session=True,  # Ctrl-C in the page's terminal is not for it
             )
-        weakref.finalize(self, _end, self._process)
+        self._processes.append(process)
+
+    @property
+    def _process(self) -> subprocess.Popen:
+        return self._processes[-1]
 
     @property
     def ended(self) -> bool:
@@ -131,6 +138,12 @@ def _end(process: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _discard(processes: Sequence[subprocess.Popen], folder: Path) -> None:
+    for process in processes:
+        _end(process)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def curve(history: dict[str, list[float]], name: str) -> alt.Chart:

@@ -53,9 +53,7 @@ class InProcess:
                 f"These are not the inputs of {signature}. Expected: {', '.join(specs)}. "
                 f"Received: {', '.join(inputs)}."
             )
-        tensors = [
-            tf.constant(np.asarray(inputs[name]), spec.dtype) for name, spec in specs.items()
-        ]
+        tensors = [_tensor(name, inputs[name], spec) for name, spec in specs.items()]
         try:
             answer = self._graph(signature, specs)(*tensors)
         except tf.errors.InvalidArgumentError as error:
@@ -74,6 +72,16 @@ class InProcess:
                 function.get_concrete_function()
                 self._graphs[signature] = function
             return self._graphs[signature]
+
+
+def _tensor(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
+    array = np.asarray(value)
+    expected = f"Expected: {spec.dtype.name}, {spec.shape}."
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"`{name}` is no array of numbers. {expected} Received: {array.dtype}.")
+    if not spec.shape.is_compatible_with(array.shape):
+        raise ValueError(f"`{name}` has the wrong shape. {expected} Received: {list(array.shape)}.")
+    return tf.constant(array.astype(spec.dtype.as_numpy_dtype))
 
 
 def _said(error: tf.errors.InvalidArgumentError) -> str:

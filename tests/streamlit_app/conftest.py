@@ -1,5 +1,6 @@
 """A trained run, and the page on it without a browser."""
 
+import fcntl
 import pathlib
 
 import pytest
@@ -13,14 +14,33 @@ APP = pathlib.Path(__file__).parents[2] / "streamlit_app"
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
-    """A run of a few epochs on the digits."""
+    """A run of a few epochs on the digits, once for all the processes that run tests."""
+    shared = tmp_path_factory.getbasetemp()
+    if shared.name.startswith("popen-"):  # of one of several processes
+        shared = shared.parent
+    folder = shared / "runs" / "small"
+    folder.parent.mkdir(exist_ok=True)
+    with open(shared / "runs.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _train(Run(folder))
+    return folder
+
+
+def _train(run):
     recipe = Recipe(data="digits", units=(64,), latent_size=4, epochs=15)
     data = recipe.load_data()
     recipe = recipe.with_defaults(data)
-    run = Run(tmp_path_factory.mktemp("runs") / "small")
     run.start(recipe)
     train(run, recipe, data, recipe.build(data), [])
-    return run.folder
+
+
+@pytest.fixture
+def no_runs(tmp_path, monkeypatch):
+    """A page that has no run yet; the folder where it keeps them."""
+    monkeypatch.setenv("KERAS_VAE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("KERAS_VAE_RUN", raising=False)
+    return tmp_path / "runs"
 
 
 @pytest.fixture
