@@ -112,8 +112,8 @@ def latent_means(key: str, _shown: Shown, count: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def sentences() -> Iterator[None]:
-    """What goes wrong becomes a sentence and a button, never a traceback."""
+def sentences(key: str = "try_again") -> Iterator[None]:
+    """What goes wrong becomes a sentence and a button of that key, never a traceback."""
     try:
         yield
     except ANSWERABLE as error:
@@ -121,7 +121,7 @@ def sentences() -> Iterator[None]:
         st.error(message, icon=":material/error:")
         if isinstance(error, client.ServingError):
             served.clear()
-        st.button("Try again", key="try_again")
+        st.button("Try again", key=key)
 
 
 def _changed(path: Path) -> float:
