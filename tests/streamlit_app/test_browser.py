@@ -181,7 +181,7 @@ def test_a_model_is_trained_stopped_kept_and_shown(browser, address, size):
     expect(page.get_by_text("Held-out bound")).to_be_visible()
     page.get_by_label("Name", exact=True).fill(f"kept-{size}")
     page.get_by_role("button", name="Keep this run").click()
-    expect(page.get_by_role("heading", name="Model", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="What this model assumes")).to_be_visible()
     settled(page)
     no_error(page)
     if size == "desktop":

@@ -129,4 +129,4 @@ def test_where_there_is_no_run_the_digits_are_trained_in_front_of_the_reader(no_
     page.run()
     assert not page.exception
     assert page.sidebar.selectbox[0].options == ["digits"]
-    assert [title.value for title in page.title] == ["Model"]
+    assert [title.value for title in page.title] == ["What this model assumes"]
