@@ -6,6 +6,7 @@ depend on another's.
 """
 
 import contextlib
+import gc
 import os
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import keras
 import numpy as np
 import streamlit as st
 from app_model import Answer, Served, Shown, Trained, client
@@ -22,6 +24,13 @@ from keras_vae.data import Source
 
 CALLS = 100  # of a visitor, whose latency is kept
 ANSWERABLE = (click.ClickException, client.ServingError, ValueError, OSError)
+
+# After each run Streamlit calls this, which would drop the kernels of every model (100 ms of the
+# next request) and reset Keras under another visitor's training; and it collects garbage twice,
+# which takes half a second among what TensorFlow's import leaves for good.
+keras.backend.clear_session = lambda: None
+gc.collect()
+gc.freeze()
 
 
 class Call(NamedTuple):
