@@ -122,7 +122,11 @@ def latent_means(key: str, _shown: Shown, count: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def sentences(key: str = "try_again") -> Iterator[None]:
-    """What goes wrong becomes a sentence and a button of that key, never a traceback."""
+    """What goes wrong becomes a sentence and a button, never a traceback.
+
+    Args:
+        key: of the button; a fragment, which runs without its page, needs its own.
+    """
     try:
         yield
     except ANSWERABLE as error:
