@@ -25,8 +25,8 @@ class BetaTCVAE(Objective):
     `E[sum_d log q(z_d) - log p(z)]` (Chen et al. 2018). With all weights 1 this is the ELBO
     with the sampled KL, whatever the estimate of q(z). With `beta > 1` alone it is the ELBO less
     `(beta - 1) TC`, on average over the data a lower bound on log p(x) if TC were known;
-    its estimate from a batch is biased, so the reported value is no strict bound. Other
-    weights below 1 give none at all.
+    its estimate from a batch is biased, and may be negative where TC is small, so the reported
+    value is no bound. It is one for `alpha >= beta = gamma >= 1`.
 
     q(z) is estimated by minibatch stratified sampling: of the B examples of a batch, the one
     that z was drawn for has the weight `1/N` and the others `(N - 1) / (N (B - 1))`: unbiased
@@ -100,7 +100,11 @@ class BetaTCVAE(Objective):
         return self.alpha
 
     def is_lower_bound(self, step: tf.Tensor | int) -> bool:
-        return min(self.alpha, self.beta, self.gamma) >= 1
+        """Where the cost is a multiple of the KL, and of the information, which is overestimated.
+
+        The estimates of the other two parts may be negative.
+        """
+        return self.alpha >= self.beta == self.gamma >= 1
 
     def equation(self) -> str:
         return (

@@ -84,7 +84,8 @@ class IWAE(Objective):
         return self.beta(step) if isinstance(self.beta, Schedule) else self.beta
 
     def is_lower_bound(self, step: tf.Tensor | int) -> bool:
-        return float(self.beta_at(step)) == 1
+        beta = float(self.beta_at(step))
+        return beta == 1 or (self.num_samples == 1 and beta > 1)  # the ELBO of a beta-VAE
 
     def equation(self) -> str:
         power = r"\beta_t" if isinstance(self.beta, Schedule) else f"{self.beta:g}"

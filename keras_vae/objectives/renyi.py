@@ -62,7 +62,7 @@ class Renyi(Objective):
         return 1.0
 
     def is_lower_bound(self, step: tf.Tensor | int) -> bool:
-        return self.alpha >= 0
+        return self.alpha >= 0 or self.num_samples == 1
 
     def equation(self) -> str:
         if self.alpha == 1:

@@ -9,13 +9,26 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from parts import OBJECTIVES, Schedule, assert_finite, every, round_trip
+from parts import OBJECTIVES, Schedule, assert_finite, discriminator, every, round_trip
 from scipy import stats
 from scipy.special import logsumexp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import posteriors, priors
-from keras_vae.objectives import CIWAE, ELBO, IWAE, MIWAE, PIWAE, Renyi, Terms
+from keras_vae.objectives import (
+    CIWAE,
+    DIPVAE,
+    ELBO,
+    IWAE,
+    MIWAE,
+    PIWAE,
+    BetaTCVAE,
+    FactorVAE,
+    InfoVAE,
+    LinearWarmUp,
+    Renyi,
+    Terms,
+)
 from keras_vae.path import Path
 
 B, D = 6, 3
@@ -509,6 +522,41 @@ def test_a_kl_is_exact_or_sampled(kl):
     with pytest.raises(ValueError, match="`kl` of ELBO is unknown") as error:
         ELBO(kl=kl)
     assert f"Received: {kl!r}." in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (ELBO(), True),
+        (ELBO(beta=4.0), True),
+        (ELBO(beta=0.5), False),
+        (ELBO(free_bits=1.0), True),
+        (ELBO(capacity=1.0), False),
+        (ELBO(beta=LinearWarmUp(STEP + 1)), False),
+        (ELBO(beta=LinearWarmUp(STEP)), True),
+        (IWAE(5), True),
+        (IWAE(5, beta=2.0), False),
+        (IWAE(1, beta=2.0), True),
+        (IWAE(1, beta=0.5), False),
+        (CIWAE(5), True),
+        (MIWAE(6, groups=3), True),
+        (PIWAE(6, groups=3), True),
+        (Renyi(2.0, 5), True),
+        (Renyi(-1.0, 5), False),
+        (Renyi(-1.0, 1), True),
+        (DIPVAE(1.0, 1.0), True),
+        (InfoVAE(-0.5, 5.0), True),
+        (InfoVAE(0.5, 5.0), False),
+        (BetaTCVAE(1.0, 100), True),
+        (BetaTCVAE(4.0, 100), False),
+        (BetaTCVAE(1.0, 100, alpha=2.0), True),
+        (BetaTCVAE(0.5, 100), False),
+        (FactorVAE(0.0, discriminator()), True),
+        (FactorVAE(4.0, discriminator()), False),
+    ],
+)
+def test_a_bound_says_whether_it_is_one(objective, expected):
+    assert objective.is_lower_bound(STEP) is expected
 
 
 # The importance-weighted bound

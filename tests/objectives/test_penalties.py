@@ -111,6 +111,19 @@ def test_the_total_correlation_of_many_examples_is_that_of_their_mixture():
     assert expected > 0.3
 
 
+def test_the_total_correlation_of_a_small_batch_is_underestimated():
+    """Where q(z) has none, the estimate is below 0: less it, the ELBO is no bound any more."""
+    size, batch, objective = 6, 8, BetaTCVAE(4.0, 10_000, num_samples=20)
+    means = []
+    for seed in range(20):
+        loc = tf.random.stateless_normal((batch, size), [seed, 0])
+        q = tfd.MultivariateNormalDiag(loc, tf.fill((batch, size), 0.7))
+        _, correlation, _ = objective.parts(terms_of(q, q.sample(20, seed=[seed, 1])))
+        means.append(np.mean(correlation))
+    assert np.mean(means) < -5 * np.std(means) / np.sqrt(len(means))
+    assert not objective.is_lower_bound(0)
+
+
 def test_one_example_has_no_penalty_of_its_own():
     q = random_posterior(1)
     terms = terms_of(q, q.sample(1, seed=0))
