@@ -5,6 +5,7 @@ import numbers
 
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from keras_vae.divergences import is_exact, kl_per_dimension, log_prob_per_dimension
 from keras_vae.objectives.coordinates import require_factors
@@ -128,7 +129,7 @@ class ELBO(Objective):
 
     def _kl(self, terms: Terms) -> tf.Tensor:
         """The KL, no group's less than its free bits, `[B]`."""
-        if self.free_bits_per == "latent" or self.free_bits == 0:
+        if not self._is_grouped:
             ratio = terms.log_posterior - terms.log_prior
             return self._paid(tf.reduce_mean(ratio, axis=0) if self._sampled else terms.kl)
         groups = self._grouped(self._kl_per_dimension(terms))  # [B, G]
@@ -163,6 +164,11 @@ class ELBO(Objective):
         """Whether the bound is no linear function of the KL."""
         return self.free_bits > 0 or self.capacity is not None
 
+    @property
+    def _is_grouped(self) -> bool:
+        """Whether the free bits are of parts of z."""
+        return self.free_bits > 0 and self.free_bits_per != "latent"
+
     # The gradient
 
     @property
@@ -194,23 +200,20 @@ class ELBO(Objective):
 
     def _closed(self, terms: Terms) -> bool:
         """Whether the KL is a function of the parameters alone."""
-        if self.kl == "sampled":
-            return False
-        if self.free_bits > 0 and self.free_bits_per != "latent":
-            return True  # or `_kl` raises
-        closed = is_exact(terms.q, terms.p)
-        if not closed and self._is_bent:
-            raise ValueError(
-                "The score function needs the mean of a function of each draw, which free bits "
-                "or a capacity on a sampled KL are not. Expected: a posterior and a prior with a "
-                f"closed KL. Received: {type(terms.q).__name__} and {type(terms.p).__name__}."
-            )
-        return closed
+        if self._is_bent:
+            _require_closed(terms.q, terms.p, self._is_grouped)
+        return self.kl != "sampled" and (self._is_bent or is_exact(terms.q, terms.p))
 
     def require_densities(self, densities: Densities) -> None:
-        if self.free_bits > 0 and self.free_bits_per != "latent":
-            for density in densities():
-                require_factors(self, density)
+        bent_score = self.gradient == "score" and self._is_bent
+        if not (self._is_grouped or bent_score):
+            return
+        q, p = densities()
+        if self._is_grouped:
+            require_factors(self, q)
+            require_factors(self, p)
+        if bent_score:
+            _require_closed(q, p, self._is_grouped)
 
     def beta_at(self, step: tf.Tensor | int) -> tf.Tensor | float:
         return self.beta(step) if isinstance(self.beta, Schedule) else self.beta
@@ -256,6 +259,18 @@ class ELBO(Objective):
                 "`free_bits_per` of ELBO does not divide z. Expected: sizes that add up to "
                 f"latent_size={posterior.latent_size}. Received: {groups!r}."
             )
+
+
+def _require_closed(q: tfd.Distribution, p: tfd.Distribution, by_dimension: bool) -> None:
+    """Raises a ValueError unless the KL, or that of each dimension, has a closed form."""
+    try:
+        kl_per_dimension(q, p) if by_dimension else q.kl_divergence(p)
+    except NotImplementedError as error:
+        raise ValueError(
+            "The score function needs the mean of a function of each draw, which free bits or a "
+            "capacity on a sampled KL are not. Expected: a posterior and a prior with a closed KL. "
+            f"Received: {type(q).__name__} and {type(p).__name__}."
+        ) from error
 
 
 def _is_size(value: object) -> bool:

@@ -8,7 +8,7 @@ independent estimates.
 import numpy as np
 import pytest
 import tensorflow as tf
-from parts import assert_close_to_mean, assert_finite
+from parts import POSTERIORS, PRIORS, assert_close_to_mean, assert_finite, data_for, make_vae
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.divergences import kl_divergence
@@ -161,6 +161,34 @@ def test_the_score_function_refuses_free_bits_of_a_kl_without_a_closed_form():
         ELBO(num_samples=2, gradient="score", free_bits=1.0).surrogate(terms, 0)
     # By itself it is sampled, as everywhere.
     assert_finite(ELBO(num_samples=2, gradient="score").surrogate(terms, 0))
+
+
+@pytest.mark.parametrize(
+    ("option", "posterior"),
+    [
+        ({"free_bits": 1.0}, "MixtureOfNormals"),
+        ({"capacity": 1.0}, "CouplingFlow"),
+        ({"free_bits": 1.0, "free_bits_per": "dimension"}, "RelaxedBernoulli"),
+    ],
+)
+def test_a_model_refuses_the_score_function_with_them_when_it_is_made(option, posterior):
+    prior = "UniformBernoulli-relaxed" if posterior == "RelaxedBernoulli" else "StandardNormal"
+    with pytest.raises(ValueError, match=r"score function .* closed KL\. Received: "):
+        make_vae(
+            POSTERIORS[posterior],
+            PRIORS[prior],
+            objective=lambda: ELBO(num_samples=2, gradient="score", **option),
+        )
+
+
+@pytest.mark.parametrize(
+    "option", [{"free_bits": 1.0, "free_bits_per": "dimension"}, {"capacity": 1.0}]
+)
+def test_a_model_takes_the_score_function_with_them_where_the_kl_is_closed(option):
+    objective = ELBO(num_samples=2, gradient="score", **option)
+    for names in (("DiagonalNormal", "LearnedNormal"), ("Bernoulli", "UniformBernoulli")):
+        vae = make_vae(POSTERIORS[names[0]], PRIORS[names[1]], objective=lambda: objective)
+        assert_finite(vae.compute_loss(data_for(vae.likelihood, 2)))
 
 
 @pytest.mark.parametrize("kl", [None, "sampled"])
