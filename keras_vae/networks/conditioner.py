@@ -93,7 +93,12 @@ class Conditioner(keras.layers.Layer):
         kernel, mask = tf.convert_to_tensor(self.kernels[index]), self.masks[index]
         if mask is not None:
             kernel *= tf.cast(mask, kernel.dtype)
-        return tf.tensordot(values, kernel, axes=1) + self.biases[index]
+        # Not tensordot: XLA has no gradient of it in a loop, as the inverse of a flow is, where
+        # the size of the batch is not known.
+        rows = tf.linalg.matmul(tf.reshape(values, (-1, values.shape[-1])), kernel)
+        shape = tf.concat([tf.shape(values)[:-1], tf.shape(kernel)[1:]], axis=0)
+        result = tf.ensure_shape(tf.reshape(rows, shape), [*values.shape[:-1], kernel.shape[1]])
+        return result + self.biases[index]
 
 
 def masks(order: tuple[int, ...], units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

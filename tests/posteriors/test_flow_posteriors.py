@@ -178,8 +178,13 @@ def test_the_kl_is_sampled_and_that_of_the_normal_if_the_layers_do_nothing(make)
 
 @all_flows
 def test_it_compiles_with_its_gradients(make):
+    """The size of the batch is not known when a step of training is traced."""
     head, parameters, _ = example(make, "float32")
     z = points(2, 3, D, dtype="float32")
+    signature = (
+        tf.TensorSpec((2, None, D)),
+        {name: tf.TensorSpec((None, *value.shape[1:])) for name, value in parameters.items()},
+    )
 
     def terms(z, parameters):
         with tf.GradientTape() as tape:
@@ -189,7 +194,7 @@ def test_it_compiles_with_its_gradients(make):
             total = tf.reduce_sum(log_prob) + 0 * tf.reduce_sum(q.sample(seed=(0, 1)))
         return log_prob, tape.gradient(total, parameters)
 
-    compiled = tf.function(terms, jit_compile=True)(z, parameters)
+    compiled = tf.function(terms, jit_compile=True, input_signature=signature)(z, parameters)
     for fast, slow in zip(
         tf.nest.flatten(compiled), tf.nest.flatten(terms(z, parameters)), strict=True
     ):

@@ -87,16 +87,19 @@ def test_the_kl_to_a_flow_is_sampled(make):
 
 @all_flows
 def test_it_compiles_with_its_gradients(make):
+    """Those of a density and of a draw, of a batch whose size is not known."""
     prior, _ = example(make, dtype="float32")
     z = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 4)), tf.float32)
 
     def terms(z):
         with tf.GradientTape() as tape:
             log_prob = prior.distribution().log_prob(z)
-            total = tf.reduce_sum(log_prob)
+            drawn = prior.distribution().bijector.forward(z)
+            total = tf.reduce_sum(log_prob) + tf.reduce_sum(drawn)
         return log_prob, tape.gradient(total, [w.value for w in prior.trainable_weights])
 
-    compiled = tf.function(terms, jit_compile=True)(z)
+    signature = [tf.TensorSpec((2, None, 4))]
+    compiled = tf.function(terms, jit_compile=True, input_signature=signature)(z)
     for fast, slow in zip(tf.nest.flatten(compiled), tf.nest.flatten(terms(z)), strict=True):
         np.testing.assert_allclose(fast, slow, rtol=2e-3, atol=2e-3)
     draw = tf.function(lambda: prior.distribution().sample(5, seed=(0, 1)), jit_compile=True)
