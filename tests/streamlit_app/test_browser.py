@@ -185,7 +185,7 @@ def test_a_model_is_trained_stopped_kept_and_shown(browser, address, size):
     settled(page)
     no_error(page)
     if size == "desktop":
-        expect(page.get_by_test_id("stSidebar").get_by_text(f"kept-{size}")).to_be_visible()
+        expect(page.get_by_label("Model", exact=True)).to_have_value(f"kept-{size}")
     page.context.close()
 
 
@@ -194,7 +194,7 @@ def test_a_served_model_is_shown_until_its_server_dies(browser, address, run_fol
     keras_vae.export(vae, tmp_path / "vae", num_samples=5, examples=data.test)
     with local_server(tmp_path / "vae") as running:
         page = visit(browser, address, "serving")
-        page.get_by_label("Address").fill(running.target.grpc_address)
+        page.get_by_label("Address", exact=True).fill(running.target.grpc_address)
         page.get_by_role("button", name="Connect").click()
         expect(page.get_by_text("All pages show").first).to_be_visible()
         page.get_by_role("link", name="Samples").click()
