@@ -75,7 +75,7 @@ class Trainer(GenerativeModel, abc.ABC):
         if jit_compile and not self.xla:
             if jit_compile is True:
                 warnings.warn(
-                    "XLA cannot compile the draws of this model's distributions: training runs "
+                    "XLA cannot compile the training of this model's distributions: it runs "
                     "without it. Pass jit_compile=False to say so.",
                     stacklevel=2,
                 )

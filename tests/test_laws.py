@@ -143,6 +143,16 @@ def test_a_legal_combination_trains(names):
 
 
 @distributions
+def test_a_model_trains_compiled(names):
+    """By XLA where it says so; the size of the batch is not known when the step is traced."""
+    vae = model_of(names)
+    vae.compile(optimizer="sgd", jit_compile=vae.xla)
+    x, _, beside = example(vae, 6)
+    history = vae.fit(x, beside or None, batch_size=4, verbose=0).history
+    assert_finite(history["loss"])
+
+
+@distributions
 def test_a_model_is_what_its_config_says(names):
     vae = model_of(names)
     config = vae.get_config()

@@ -39,8 +39,10 @@ class FullCovarianceNormal(Posterior):
 
     def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         triangle = tfp.math.fill_triangular(raw["scale_tril"])
-        diagonal = positive(tf.linalg.diag_part(triangle))
-        return {"loc": raw["loc"], "scale_tril": tf.linalg.set_diag(triangle, diagonal)}
+        diagonal = tf.linalg.diag(positive(tf.linalg.diag_part(triangle)))
+        # Not set_diag: XLA has no gradient of it where the size of the batch is not known.
+        below = triangle * (1 - tf.eye(self.latent_size, dtype=triangle.dtype))
+        return {"loc": raw["loc"], "scale_tril": below + diagonal}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return tfd.MultivariateNormalTriL(parameters["loc"], parameters["scale_tril"])

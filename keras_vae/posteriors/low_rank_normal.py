@@ -27,6 +27,7 @@ class LowRankNormal(Posterior):
     U is `diag(d) V` with `V = c tanh(raw / c)`, `c = 1000 / sqrt(D rank)`: no direction is
     more than a thousand times as wide as the diagonal makes it, or the covariance could
     not be factorised in single precision. For ordinary values V is linear in the features.
+    XLA cannot compile its training: `compile` says so and goes on without.
 
     Args:
         latent_size: D.
@@ -45,6 +46,8 @@ class LowRankNormal(Posterior):
     Approximate Inference in Deep Generative Models, ICML 2014 (there of the precision, of
     rank one).
     """
+
+    xla = False  # no gradient of TFP's density where the size of the batch is not known
 
     def __init__(
         self,

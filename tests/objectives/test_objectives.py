@@ -248,10 +248,16 @@ def value_and_gradients(objective, draws):
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_bound_and_its_gradient_are_the_same_in_a_graph(name, compiled):
+    """The size of the batch is not known when a step of training is traced."""
     objective = OBJECTIVES[name]()
     draws = {k: tf.constant(v) for k, v in random_draws(objective.num_samples).items()}
     expected = value_and_gradients(objective, draws)
-    graph = tf.function(lambda d: value_and_gradients(objective, d), jit_compile=compiled)
+    shapes = {"loc": (None, D), "scale": (None, D)}
+    shapes |= {k: (objective.num_samples, None, *draws[k].shape[2:]) for k in draws.keys() - shapes}
+    signature = [{k: tf.TensorSpec(shape) for k, shape in shapes.items()}]
+    graph = tf.function(
+        lambda d: value_and_gradients(objective, d), signature, jit_compile=compiled
+    )
     for found, value in zip(graph(draws), expected, strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5)
 

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from parts import assert_close_to_mean, assert_finite, built, features, normal_covariance, numpy
+from parts import (
+    POSTERIORS,
+    assert_close_to_mean,
+    assert_finite,
+    built,
+    data_for,
+    features,
+    make_vae,
+    normal_covariance,
+    numpy,
+)
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import posteriors
@@ -104,3 +114,12 @@ def test_the_rank_is_a_positive_integer(rank):
 def test_the_rank_is_at_most_the_latent_size():
     with pytest.raises(ValueError, match=r"at most latent_size=3\. Received: rank=4"):
         posteriors.LowRankNormal(3, 4)
+
+
+def test_training_goes_on_without_xla_and_says_so():
+    vae = make_vae(posterior=POSTERIORS["LowRankNormal"])
+    with pytest.warns(UserWarning, match="XLA cannot compile the training"):
+        vae.compile(optimizer="sgd", jit_compile=True)
+    assert vae.jit_compile is False
+    x = data_for(vae.likelihood, 6)
+    assert_finite(vae.fit(x, batch_size=4, verbose=0).history["loss"])
