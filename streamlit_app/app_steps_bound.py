@@ -62,9 +62,8 @@ def three_assumptions(case: Case) -> None:
 def the_bound(case: Case) -> None:
     """Step 2."""
     st.markdown("Multiply and divide by q(z|x), and the integral is a mean over draws from q(z|x):")
-    st.latex(
-        r"\log p(x) = \log \mathbb{E}_{q(z|x)}\!\left[w(z)\right],\quad w(z) = \frac{p(x|z)\,p(z)}{q(z|x)}"
-    )
+    st.latex(r"\log p(x) = \log \mathbb{E}_{q(z|x)}[w(z)]")
+    st.latex(r"w(z) = p(x|z)\,p(z) \,/\, q(z|x)")
     st.markdown(
         "The logarithm is concave: by Jensen's inequality the mean of the logarithm is below."
     )

@@ -151,7 +151,7 @@ def _three_pictures(asked: Asked) -> None:
     said = {"x": asked.x, "the mean of p(x|z)": asked.mean, "a draw from p(x|z)": asked.draws[0]}
     with st.container(horizontal=True):
         for caption, values in said.items():
-            st.image(picture(values, limits), caption=caption, alt=caption)
+            st.image(picture(values, limits, 96), caption=caption, alt=caption)
 
 
 def from_paper_to_code(case: Case) -> None:
