@@ -148,10 +148,10 @@ def _errors_in_numbers(asked: Asked, known: Known | None) -> None:
 
 def _three_pictures(asked: Asked) -> None:
     limits = shades(asked.x)
-    said = {"x": asked.x, "the mean of p(x|z)": asked.mean, "a draw from p(x|z)": asked.draws[0]}
+    said = {"x": asked.x, "the mean": asked.mean, "this draw": asked.draws[0]}
     with st.container(horizontal=True):
         for caption, values in said.items():
-            st.image(picture(values, limits, 96), caption=caption, alt=caption)
+            st.image(picture(values, limits, 96), caption=caption, alt=f"{caption}, as a picture")
 
 
 def from_paper_to_code(case: Case) -> None:
