@@ -17,6 +17,7 @@ DRAWS = 1000  # of z ~ p(z), for its mean and its standard deviations
 ACTIVE = 0.01  # Burda et al. 2016: the variance over x of the mean of q(z_d|x) is above this
 PERPLEXITY = 30.0  # of t-SNE, where there are points enough
 CHOSEN = "chosen"  # the selection of a point in a map
+LEGEND = alt.Legend(orient="bottom", columns=5)  # as many as there is room for on a phone
 
 
 class Examples(NamedTuple):
@@ -147,21 +148,25 @@ def chart(plane: Plane, known: Examples, row: int) -> alt.LayerChart:
     """
     across, up = plane.axes
     points = pd.DataFrame(plane.points, columns=["x", "y"]).assign(row=range(len(known.z)))
-    axes = {
-        "x": alt.X("x:Q", title=across, scale=alt.Scale(zero=False)),
-        "y": alt.Y("y:Q", title=up, scale=alt.Scale(zero=False)),
-    }
-    seen = {"tooltip": ["row:Q"], **axes}
+    axes: list[Any] = [
+        alt.X("x:Q", title=across, scale=alt.Scale(zero=False)),
+        alt.Y("y:Q", title=up, scale=alt.Scale(zero=False)),
+    ]
+    told = ["row:Q"]
+    coloured: list[Any] = []
     if known.labels is not None:
         points["label"] = known.labels
-        seen |= {
-            "color": alt.Color("label:N", legend=alt.Legend(orient="bottom")),
-            "tooltip": ["row:Q", "label:N"],
-        }
+        told.append("label:N")
+        coloured.append(alt.Color("label:N", legend=LEGEND))
     click = alt.selection_point(name=CHOSEN, fields=["row"], nearest=True, toggle=False)
-    all_points = alt.Chart(points).mark_circle(size=40, opacity=0.8).encode(**seen)
-    ring = alt.Chart(points.iloc[[row]]).mark_point(size=260, strokeWidth=3, color="gray")
-    return (all_points.add_params(click) + ring.encode(**axes)).properties(height=420)
+    dots = alt.Chart(points).mark_circle(size=40, opacity=0.8).add_params(click)
+    chosen = alt.Chart(points.iloc[[row]]).encode(*axes)
+    rings = [  # black on white is seen among points of any colour, in light and dark
+        chosen.mark_point(size=260, strokeWidth=width, color=colour)
+        for width, colour in ((6, "white"), (3, "black"))
+    ]
+    layers = [dots.encode(*axes, *coloured, tooltip=told), *rings]
+    return alt.LayerChart(layer=layers).properties(height=420)
 
 
 def clicked(event: Mapping[str, Any]) -> int | None:

@@ -37,7 +37,7 @@ def slide(shown: Shown, known: Examples, space: Space, row: int) -> None:
         with side:
             z = space.nearest(z_of_sliders(shown, space))
             both = app_latent.decoded(shown, np.concatenate([known.z[[row]], z]))
-            captions = ["chosen point", "sliders"]
+            captions = ["chosen point", "moved"]
             app_latent.pictures(both, captions, app_latent.limits(known), SIZE)
             st.caption("The mean of p(x|z).")
 

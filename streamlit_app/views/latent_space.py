@@ -20,8 +20,9 @@ def main() -> None:
     st.title("Latent space")
     st.write(
         "The encoder sends each x to a distribution q(z|x), the decoder each z to a distribution "
-        "p(x|z). Here a point stands for an x, at the **mean of q(z|x)**, and a picture for a z, "
-        "as the **mean of p(x|z)**. Nothing on this page is a draw of x."
+        "p(x|z). Here a point stands for an x, at the **mean of q(z|x)** (or what its family has in "
+        "place of one, such as the most probable code), and a picture for a z, as the **mean of "
+        "p(x|z)**. Nothing on this page is a draw of x."
     )
     known = app_latent.examples(shown.key, shown)
     space = app_space.space_of(shown, app_latent.prior_draws(shown.key, shown))
@@ -134,10 +135,11 @@ def show_point(shown: Shown, known: Examples, space: Space) -> None:
         app_latent.limits(known),
         SIZE,
     )
-    st.write(
-        f"This is {known.name(row)}. Its z is the {'draw' if known.drawn else 'mean of q(z|x)'}:"
-    )
-    st.code("  ".join(f"{value:.2f}" for value in known.z[row]), language=None, wrap_lines=True)
+    st.write(f"This is {known.name(row)}.")
+    if shown.latent_size <= app_sliders.SLIDERS:  # of more the sliders say it
+        st.caption("Its z:")
+        numbers = "  ".join(f"{value:.2f}" for value in known.z[row])
+        st.code(numbers, language=None, wrap_lines=True)
 
 
 def current_row(shown: Shown) -> int:
@@ -153,8 +155,7 @@ def walk(shown: Shown, known: Examples, space: Space) -> None:
     """The way from one mean to another, decoded step by step."""
     with app_state.sentences("try_walk_again"):
         st.subheader("From one example to another")
-        way = "along the great circle of the sphere" if space.is_sphere else "on a line"
-        st.caption(f"Steps of z {way}, at equal distances, each decoded to the mean of p(x|z).")
+        st.caption(f"Steps of z {way_of(space)}, each decoded to the mean of p(x|z).")
         first, second, third = st.columns(3)
         start = example_input(first, shown, known, "From", 0)
         end = example_input(second, shown, known, "To", unlike(known, 0))
@@ -167,6 +168,15 @@ def walk(shown: Shown, known: Examples, space: Space) -> None:
             app_latent.limits(known),
             SIZE // 2,
         )
+
+
+def way_of(space: Space) -> str:
+    """Where the steps lie."""
+    if space.is_sphere:
+        return "along the great circle of the sphere, at equal distances"
+    if space.is_one_hot or space.is_bits:
+        return "on a line, at equal distances, and from there to the nearest code"
+    return "on a line, at equal distances"
 
 
 @st.fragment
