@@ -19,7 +19,7 @@ app: $(VENV)/app ## Open the page on the newest of runs, or train one in front o
 	$(BIN)/keras-vae app
 
 test: lint ## Linter, formatter, types, tests
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: $(VENV)/dev ## Linter, formatter, types
 	$(BIN)/ruff check .
