@@ -107,11 +107,18 @@ class Recipe:
         return data.levels() if (self.likelihood or "").startswith("discretised") else data
 
     def build(self, data: DataSet) -> VAE:
-        """The compiled model, untrained."""
+        """The compiled model, untrained: its weights are those of the seed."""
         keras.utils.set_random_seed(self.seed)
         keras.config.set_dtype_policy(self.precision)
+        vae = self.make(data)
+        optimizer = keras.optimizers.Adam(self.learning_rate)
+        vae.compile(optimizer, jit_compile={"on": True, "off": False}.get(self.jit_compile, "auto"))
+        return vae
+
+    def make(self, data: DataSet) -> VAE:
+        """The model, with whatever weights: what `build` does without setting seeds for all."""
         steps = -(-len(data.train) // (self.batch_size or 1))
-        vae = VAE(
+        return VAE(
             encoder=self._network(data.event_shape, "encoder"),
             decoder=self._network(data.event_shape, "decoder"),
             posterior=make(POSTERIORS, self.posterior, latent_size=self.latent_size),
@@ -129,9 +136,6 @@ class Recipe:
             ),
             seed=self.seed,
         )
-        optimizer = keras.optimizers.Adam(self.learning_rate)
-        vae.compile(optimizer, jit_compile={"on": True, "off": False}.get(self.jit_compile, "auto"))
-        return vae
 
     def _network(self, event_shape: tuple[int, ...], place: str) -> keras.Sequential:
         units = list(self.units or ())

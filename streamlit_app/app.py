@@ -35,7 +35,7 @@ def main() -> None:
         for section, entries in PAGES.items()
     }
     page = st.navigation(pages)
-    with st.sidebar:
+    with st.sidebar, app_state.sentences("sidebar_again"):
         choose_model()
     with app_state.sentences():
         page.run()
@@ -46,14 +46,28 @@ def choose_model() -> None:
     if "served" in st.session_state:
         address, name = st.session_state["served"]
         st.caption(f"All pages show **{name}**, served at {address}.")
-        st.button("Back to a trained run", on_click=st.session_state.pop, args=("served",))
+        st.button("Back to a trained run", on_click=leave_server)
         return
     folders = app_state.runs()
     if "chosen" in st.session_state:  # by a page; a widget's own state is set before it is drawn
-        st.session_state["folder"] = st.session_state.pop("chosen")
+        chosen = st.session_state.pop("chosen")
+        if chosen in map(str, folders):
+            st.session_state["folder"] = chosen
     if folders:
-        names = {str(folder): folder.name for folder in folders}
-        st.selectbox("Model", names, format_func=names.__getitem__, key="folder")
+        named = [folder.name for folder in folders]
+        labels = {
+            str(folder): folder.name if named.count(folder.name) == 1 else str(folder)
+            for folder in folders
+        }
+        st.selectbox("Model", labels, format_func=labels.__getitem__, key="folder")
+        st.session_state["last_folder"] = st.session_state["folder"]
+
+
+def leave_server() -> None:
+    """Back to the run that was looked at before."""
+    st.session_state.pop("served", None)
+    if "last_folder" in st.session_state:
+        st.session_state["chosen"] = st.session_state["last_folder"]
 
 
 main()

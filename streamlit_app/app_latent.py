@@ -43,7 +43,7 @@ class Examples(NamedTuple):
 def examples(key: str, _shown: Shown) -> Examples:
     """The first examples of the test set and the means of q(z|x); draws, if there is no data."""
     if _shown.data is None:
-        answer = _shown.answer("generate", {"seed": np.arange(POINTS, dtype="int64")})
+        answer = app_state.ask(_shown, "generate", seed=np.arange(POINTS, dtype="int64"))
         return Examples(answer["mean"], answer["z"], None, drawn=True)
     source = app_state.test_set(_shown)[:POINTS]
     z = app_state.latent_means(key, _shown, POINTS)
@@ -54,7 +54,7 @@ def examples(key: str, _shown: Shown) -> Examples:
 def prior_draws(key: str, _shown: Shown, ex_post: bool = False) -> np.ndarray:
     """Many z ~ p(z), or from the ex-post prior, `[N, D]`; of a server, from what it has."""
     if _shown.vae is None:
-        return _shown.answer("generate", {"seed": np.arange(DRAWS, dtype="int64")})["z"]
+        return app_state.ask(_shown, "generate", seed=np.arange(DRAWS, dtype="int64"))["z"]
     prior = _shown.vae.ex_post.distribution() if ex_post else _shown.vae.prior_given()  # type: ignore[union-attr]
     return prior.sample(DRAWS, seed=np.array([0, 1], "int32")).numpy()
 

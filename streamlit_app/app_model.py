@@ -2,7 +2,8 @@
 
 import abc
 import functools
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from keras_vae.vae import VAE
 
 client = shipped("client")  # serving/client.py
 
+OF_SHAPE: dict[tuple[int, ...], str] = {(8, 8, 1): "digits", (28, 28, 1): "mnist"}
 Inputs = Mapping[str, Any]
 Answer = dict[str, np.ndarray]
 
@@ -92,17 +94,19 @@ class Served(Shown):
     run = None
 
     def __init__(self, address: str, model: str) -> None:
-        self.client = client.Client(address, model=model, timeout=10.0, retries=2)
-        try:
-            found = self.client.metadata()
-            x = _input(found.signatures, "reconstruct", "x")
-            (self.latent_size,) = _input(found.signatures, "decode", "z").shape[1:]
-        except BaseException:
-            self.client.close()
-            raise
+        with client.Client(address, model=model, timeout=10.0, retries=2) as newest:
+            found = newest.metadata()
+        x = _input(found.signatures, "encode", "x")
+        _input(found.signatures, "reconstruct", "x")
+        self.event_shape = _sizes(x, "x")
+        (self.latent_size,) = _sizes(_input(found.signatures, "decode", "z"), "z", axes=1)
+        # This version alone: what the caches hold of one would be wrong of the next.
+        self.client = client.Client(
+            address, model=model, version=found.version, timeout=10.0, retries=2
+        )
+        weakref.finalize(self, self.client.close)  # once no visitor's page holds it
         self.key = f"{address} {model} {found.version}"
         self.title = f"{model}, version {found.version}, at {address}"
-        self.event_shape = tuple(x.shape[1:])
         self.data = data_of_shape(self.event_shape)
         self._takes_bytes = x.dtype == np.uint8
 
@@ -129,19 +133,26 @@ def _input(signatures: Mapping[str, Any], signature: str, name: str) -> Any:
     return found[name]
 
 
-@functools.cache
-def _loaders() -> dict[tuple[int, ...], Callable[[], DataSet]]:
-    return {
-        (8, 8, 1): functools.partial(load, "digits"),
-        (28, 28, 1): functools.partial(load, "mnist"),
-    }
+def _sizes(spec: Any, name: str, axes: int | None = None) -> tuple[int, ...]:
+    """The shape of one row."""
+    sizes = tuple(spec.shape[1:])
+    if None in sizes or (axes is not None and len(sizes) != axes):
+        raise ValueError(
+            f"The served model cannot be shown. Expected: a known size of one {name}. Received: "
+            f"{list(spec.shape)}."
+        )
+    return sizes
 
 
 @functools.cache
+def _loaded(name: str) -> DataSet:
+    return load(name)
+
+
 def data_of_shape(event_shape: tuple[int, ...]) -> DataSet | None:
     """Images of a shape to show a served model with, or None if there are none."""
-    loader = _loaders().get(tuple(event_shape))
+    name = OF_SHAPE.get(tuple(event_shape))
     try:
-        return None if loader is None else loader()
+        return None if name is None else _loaded(name)
     except ValueError:  # MNIST, neither there nor to be downloaded
         return None

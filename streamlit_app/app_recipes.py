@@ -5,16 +5,16 @@ import re
 import threading
 
 import click
-import keras
 import streamlit as st
 
 from keras_vae.data import DataSet, load
 from keras_vae.feed import check_source
-from keras_vae.recipe import Recipe
+from keras_vae.recipe import LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS, Recipe, named
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 DATA = ("digits", "mnist", "fashion_mnist", "binarized_mnist")
 MAX_EPOCHS = 200
+MOST_LAYERS = 16
 LARGEST = 1000  # number in the options of a family: weights are made before they are refused
 _building = threading.Lock()
 
@@ -47,9 +47,8 @@ def verdict(recipe: Recipe) -> Verdict:
     try:
         _require_modest(recipe)
         data = data_set(recipe.data, recipe.binarisation, recipe.likelihood)
-        with _building:  # a recipe sets Keras's precision while it builds
-            vae = recipe.with_defaults(data).build(data)
-            keras.config.set_dtype_policy("float32")
+        with _building:  # large ones are built one at a time
+            vae = recipe.with_defaults(data).make(data)
         check_source(vae.likelihood, data.train, f"--data {recipe.data}")
     except (ValueError, TypeError, click.ClickException) as error:
         return Verdict(" ".join(str(error).split()))
@@ -57,15 +56,28 @@ def verdict(recipe: Recipe) -> Verdict:
 
 
 def _require_modest(recipe: Recipe) -> None:
-    said = " ".join(str(value) for value in dataclasses.astuple(recipe) if isinstance(value, str))
-    large = [
-        number for number in re.findall(r"\d+(?:\.\d+)?(?:e\d+)?", said) if float(number) > LARGEST
-    ]
-    if large:
-        raise ValueError(
-            f"The page trains small models. Expected: options of at most {LARGEST}. Received: "
-            f"{large[0]}. Train larger ones with keras-vae train."
-        )
+    slots = (
+        (POSTERIORS, recipe.posterior),
+        (PRIORS, recipe.prior),
+        (LIKELIHOODS, recipe.likelihood),
+        (OBJECTIVES, recipe.objective),
+    )
+    for slot, said in slots:
+        _, options = named(slot, said) if said else (None, {})
+        for name, value in options.items():
+            limit = MOST_LAYERS if name == "layers" else LARGEST
+            if any(number > limit for number in _numbers(value)):
+                raise ValueError(
+                    f"The page trains small models. Expected: {name} of at most {limit}. Received: "
+                    f"{value}. Train larger ones with keras-vae train."
+                )
+
+
+def _numbers(value: object) -> list[float]:
+    """The numbers of an option: of a tuple all that are in it."""
+    if isinstance(value, tuple | list | set):
+        return [number for each in value for number in _numbers(each)]
+    return [abs(value)] if isinstance(value, int | float) else []
 
 
 def words(recipe: Recipe) -> list[str]:

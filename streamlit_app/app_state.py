@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import time
+import zipfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,20 @@ import click
 import keras
 import numpy as np
 import streamlit as st
+import tensorflow as tf
 from app_model import Answer, Served, Shown, Trained, client
 
 from keras_vae.data import Source
 
 CALLS = 100  # of a visitor, whose latency is kept
-ANSWERABLE = (click.ClickException, client.ServingError, ValueError, OSError)
+ANSWERABLE = (
+    click.ClickException,
+    client.ServingError,
+    tf.errors.OpError,
+    zipfile.BadZipFile,
+    ValueError,
+    OSError,
+)
 
 # After each run Streamlit calls this, which would drop the kernels of every model (100 ms of the
 # next request) and reset Keras under another visitor's training; and it collects garbage twice,
@@ -34,8 +43,9 @@ gc.freeze()
 
 
 class Call(NamedTuple):
-    """A request that was answered: of which signature, how many rows, how long."""
+    """A request that was answered: by which model, of which signature, how many rows, how long."""
 
+    model: str
     signature: str
     rows: int
     milliseconds: float
@@ -48,10 +58,10 @@ def runs_folder() -> Path:
 
 def runs() -> list[Path]:
     """The folders of trained runs: the one that the page was started with, then the newest."""
-    kept = sorted(runs_folder().glob("*/model.keras"), key=_changed, reverse=True)
+    ended = runs_folder().glob("*/metrics.json")  # the last file that a training writes
+    kept = sorted((path.parent for path in ended), key=_changed, reverse=True)
     named = os.environ.get("KERAS_VAE_RUN")
-    first = [Path(named)] if named and (Path(named) / "model.keras").exists() else []
-    found = first + [path.parent for path in kept]
+    found = [folder for folder in (*([Path(named)] if named else []), *kept) if _is_trained(folder)]
     return list({folder.resolve(): folder for folder in found}.values())
 
 
@@ -78,12 +88,7 @@ def _trained(folder: str, changed: float) -> Trained:
     return Trained(Path(folder), key=f"{folder} {changed}")
 
 
-@st.cache_resource(
-    max_entries=8,
-    ttl=600,
-    show_spinner="Asking the server ...",
-    on_release=lambda served: served.client.close(),
-)
+@st.cache_resource(max_entries=8, ttl=600, show_spinner="Asking the server ...")
 def served(address: str, name: str) -> Served:
     """The model of that name at a server."""
     return Served(address, name)
@@ -94,7 +99,7 @@ def ask(shown: Shown, signature: str, **inputs: Any) -> Answer:
     start = time.perf_counter()
     answer = shown.answer(signature, inputs)
     elapsed = 1000 * (time.perf_counter() - start)
-    calls().append(Call(signature, len(next(iter(inputs.values()))), elapsed))
+    calls().append(Call(shown.title, signature, len(next(iter(inputs.values()))), elapsed))
     return answer
 
 
@@ -117,7 +122,7 @@ def test_set(shown: Shown) -> Source:
 def latent_means(key: str, _shown: Shown, count: int) -> np.ndarray:
     """The means of q(z|x) of the first examples of the test set, `[count, D]`."""
     x = test_set(_shown)[:count].array()
-    return _shown.answer("encode", {"x": x})["mean"]
+    return ask(_shown, "encode", x=x)["mean"]
 
 
 @contextlib.contextmanager
@@ -132,10 +137,16 @@ def sentences(key: str = "try_again") -> Iterator[None]:
     except ANSWERABLE as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         st.error(message, icon=":material/error:")
-        if isinstance(error, client.ServingError):
-            served.clear()
-        st.button("Try again", key=key)
+        if isinstance(error, client.ServingError) and "served" in st.session_state:
+            served.clear(*st.session_state["served"])  # connect anew; others keep their client
+        if st.button("Try again", key=key):
+            st.rerun()  # of the whole page: a fragment still holds the model that it began with
+
+
+def _is_trained(folder: Path) -> bool:
+    return (folder / "model.keras").exists()
 
 
 def _changed(path: Path) -> float:
-    return path.stat().st_mtime
+    """When; of what has just been deleted, long ago."""
+    return path.stat().st_mtime if path.exists() else 0.0

@@ -120,7 +120,7 @@ class Training:
 
     def reason(self) -> str:
         """Why there is no model, in a sentence."""
-        if self.stopped:
+        if self.stopped and len(self._processes) == 1:
             return "The training was stopped before its first epoch had ended: there is no model."
         lines = self._said.read_text(errors="replace").strip().splitlines()
         said = next((line for line in lines[::-1] if line.startswith("keras-vae: ")), None)
@@ -141,8 +141,9 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _discard(processes: Sequence[subprocess.Popen], folder: Path) -> None:
-    for process in processes:
-        _end(process)
+    for process in processes:  # nothing is kept, so nothing is waited for
+        process.kill()
+        process.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -175,7 +176,8 @@ def follow(training: Training) -> None:
 
 
 def _watch(training: Training) -> None:
-    _show(training)
+    with app_state.sentences("training_again"):
+        _show(training)
     if training.ended:
         st.rerun()
 
@@ -201,9 +203,9 @@ def _doing(training: Training, done: int) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def _first() -> Training:
+def _first(folder: Path) -> Training:
     """One training for all visitors who come before there is a run."""
-    return Training(["--data", "digits"], app_state.runs_folder() / "digits")
+    return Training(["--data", "digits"], folder)
 
 
 def first_model() -> None:
@@ -215,11 +217,17 @@ def first_model() -> None:
         "it is what the two terms beside it add up to: log p(x|z), how well x is explained, minus "
         "the KL, what z costs."
     )
-    training = _first()
+    training = _first(app_state.runs_folder() / "digits")
     if training.trained:
         _first.clear()
         st.rerun()
     if training.ended:
         st.error(training.reason())
-        st.button("Try again", on_click=_first.clear)
+        st.button("Try again", on_click=_first_again, args=(training,))
     follow(training)
+
+
+def _first_again(failed: Training) -> None:
+    """Another one, unless another visitor has begun it."""
+    if _first(failed.run.folder) is failed:
+        _first.clear()

@@ -56,7 +56,7 @@ class InProcess:
         tensors = [_tensor(name, inputs[name], spec) for name, spec in specs.items()]
         try:
             answer = self._graph(signature, specs)(*tensors)
-        except tf.errors.InvalidArgumentError as error:
+        except tf.errors.OpError as error:
             raise ValueError(_said(error)) from None
         return {name: value.numpy() for name, value in answer.items()}
 
@@ -84,7 +84,7 @@ def _tensor(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
     return tf.constant(array.astype(spec.dtype.as_numpy_dtype))
 
 
-def _said(error: tf.errors.InvalidArgumentError) -> str:
+def _said(error: tf.errors.OpError) -> str:
     """What the graph's own check said, without TensorFlow's frame around it."""
     found = re.search(r"assertion failed: \[(.*?)\]\s*(\[\[|$)", error.message, re.DOTALL)
     return found.group(1) if found else error.message.splitlines()[0]

@@ -226,8 +226,9 @@ def trained(name: str, seed: int) -> Result:
     finally:
         left.set()
     place.empty()
+    found = future.result()
     _seen().add((name, seed))
-    return future.result()
+    return found
 
 
 main()

@@ -60,14 +60,15 @@ def show_server(shown: Served) -> None:
 
 def show_calls() -> None:
     """How long the answers of this visit took."""
-    calls = pd.DataFrame(app_state.calls(), columns=app_state.Call._fields)
+    calls = pd.DataFrame(list(app_state.calls()), columns=list(app_state.Call._fields))
     st.subheader("Latency of this visit's calls")
     if calls.empty:
         st.caption("No call yet. Open another page.")
         return
-    grouped = calls.groupby("signature")["milliseconds"]
+    by = ["model", "signature"]
+    grouped = calls.groupby(by)["milliseconds"]
     table = grouped.agg(calls="count", median="median", slowest="max", latest="last")
-    table["rows of the latest"] = calls.groupby("signature")["rows"].last()
+    table["rows of the latest"] = calls.groupby(by)["rows"].last()
     st.dataframe(
         table.reset_index(),
         hide_index=True,
@@ -76,7 +77,9 @@ def show_calls() -> None:
             for name in ("median", "slowest", "latest")
         },
     )
-    st.caption(f"The last {app_state.CALLS} calls, measured at the page: the network is in it.")
+    st.caption(
+        f"The last {app_state.CALLS} calls, measured at the page: of a served model the network is in it."
+    )
 
 
 def _specs(specs: dict) -> str:

@@ -1,6 +1,9 @@
 """Page: choose data, families and a bound, see what is refused and why, and train."""
 
+import os
+import shlex
 import shutil
+import uuid
 from typing import Any
 
 import app_recipes
@@ -50,7 +53,9 @@ def main() -> None:
         st.code(verdict.summary, language=None)
     st.caption("In a shell the same is")
     st.code(
-        " ".join(["keras-vae train", *app_recipes.words(recipe)]), language="bash", wrap_lines=True
+        shlex.join(["keras-vae", "train", *app_recipes.words(recipe)]),
+        language="bash",
+        wrap_lines=True,
     )
     st.button(
         "Train",
@@ -98,7 +103,7 @@ def _family(
 ) -> str | None:
     """A family and its options, as the command line writes them."""
     optional = (OF_THE_DATA,) if slot == "likelihood" else ()
-    default = Recipe.__dataclass_fields__[slot].default
+    default = getattr(Recipe(), slot)
     names = [*optional, *families]
     with column:
         name = st.selectbox(title, names, names.index(default or OF_THE_DATA), key=slot)
@@ -140,7 +145,7 @@ def start(recipe: Recipe) -> None:
     """Begins the training, in a temporary folder."""
     try:
         st.session_state["training"] = Training(app_recipes.words(recipe))
-    except Busy as error:
+    except (Busy, OSError) as error:
         st.session_state["busy"] = str(error)
 
 
@@ -185,11 +190,15 @@ def _move(training: Training, name: str) -> None:
         )
         return
     target = app_state.runs_folder() / name
-    if target.exists():
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".unfinished-{uuid.uuid4().hex}")
+    shutil.copytree(training.run.folder, beside)
+    try:
+        os.rename(beside, target)  # whole or not at all, and never over another run
+    except OSError:
+        shutil.rmtree(beside)
         st.error(f"There is a run called {name} already. Choose another name.")
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(training.run.folder, target)
     del st.session_state["training"]
     st.session_state["chosen"] = str(target)
     st.session_state.pop("served", None)

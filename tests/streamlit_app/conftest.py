@@ -3,6 +3,7 @@
 import fcntl
 import pathlib
 
+import app_training
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -40,7 +41,8 @@ def no_runs(tmp_path, monkeypatch):
     """A page that has no run yet; the folder where it keeps them."""
     monkeypatch.setenv("KERAS_VAE_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("KERAS_VAE_RUN", raising=False)
-    return tmp_path / "runs"
+    yield tmp_path / "runs"
+    app_training._first.clear()  # which ends what was begun
 
 
 @pytest.fixture

@@ -62,8 +62,9 @@ def test_every_page_is_drawn_and_fits(browser, address, view, size):
     page.context.close()
 
 
-def picture_sources(page):
-    """What the pictures show: their addresses name their content."""
+def picture_sources(page, three=True):
+    """What the pictures show, once they are there: their addresses name their content."""
+    page.locator("[data-testid=stImage] img").nth(2 if three else 1).wait_for()
     return [image.get_attribute("src") for image in page.locator("[data-testid=stImage] img").all()]
 
 
@@ -135,7 +136,7 @@ def test_a_good_file_is_shown_and_a_bad_one_is_a_sentence(browser, address):
 
 def test_sliders_move_the_decoding(browser, address):
     page = visit(browser, address, "latent_space")
-    before = picture_sources(page)
+    before = picture_sources(page, three=False)
     slider = page.get_by_role("slider").first
     slider.focus()
     for _ in range(20):

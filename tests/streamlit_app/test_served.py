@@ -28,6 +28,11 @@ def address(request, server):
 
 def test_a_served_model_answers_what_the_trained_one_does(server, run_folder, address):
     trained, served = Trained(run_folder, "a"), Served(address, "vae")
+    with served.client:
+        _compare(trained, served)
+
+
+def _compare(trained, served):
     assert served.event_shape == trained.event_shape == (8, 8, 1)
     assert served.latent_size == trained.latent_size == 4
     x = trained.data.test[:3].array()

@@ -125,7 +125,7 @@ def test_where_there_is_no_run_the_digits_are_trained_in_front_of_the_reader(no_
     page.run()
     assert any("validation" in metric.label for metric in page.metric)
     until(lambda: (no_runs / "digits" / "metrics.json").exists())
-    until(lambda: app_training._first().ended)
+    until(lambda: app_training._first(no_runs / "digits").ended)
     page.run()
     assert not page.exception
     assert page.sidebar.selectbox[0].options == ["digits"]
