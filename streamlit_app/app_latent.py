@@ -46,8 +46,9 @@ def examples(key: str, _shown: Shown) -> Examples:
         answer = app_state.ask(_shown, "generate", seed=np.arange(POINTS, dtype="int64"))
         return Examples(answer["mean"], answer["z"], None, drawn=True)
     source = app_state.test_set(_shown)[:POINTS]
-    z = app_state.latent_means(key, _shown, POINTS)
-    return Examples(source.array(), z, source.labels, drawn=False)
+    x = source.array()
+    z = app_state.ask(_shown, "encode", x=x)["mean"]
+    return Examples(x, z, source.labels, drawn=False)
 
 
 @st.cache_data(max_entries=16, show_spinner="Drawing from p(z) ...")

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import click
 import keras
-import numpy as np
 import streamlit as st
 import tensorflow as tf
 from app_model import Answer, Served, Shown, Trained, client
 
+from keras_vae.assumptions import Assumptions
 from keras_vae.data import Source
+from keras_vae.vae import VAE
 
 CALLS = 100  # of a visitor, whose latency is kept
 ANSWERABLE = (
@@ -118,11 +119,10 @@ def test_set(shown: Shown) -> Source:
     return shown.data.test
 
 
-@st.cache_data(max_entries=16, show_spinner="Encoding the test set ...")
-def latent_means(key: str, _shown: Shown, count: int) -> np.ndarray:
-    """The means of q(z|x) of the first examples of the test set, `[count, D]`."""
-    x = test_set(_shown)[:count].array()
-    return ask(_shown, "encode", x=x)["mean"]
+@st.cache_data(max_entries=16, show_spinner=False)
+def statement(key: str, _vae: VAE) -> Assumptions:
+    """What the model states of itself."""
+    return _vae.assumptions()
 
 
 @contextlib.contextmanager

@@ -12,8 +12,6 @@ from app_steps_bound import the_bound, the_kl, three_assumptions
 from app_steps_error import from_paper_to_code, mean_or_draw, squared_error
 
 import keras_vae
-from keras_vae.assumptions import Assumptions
-from keras_vae.vae import VAE
 
 STEPS = (
     ("1. Three assumptions", three_assumptions),
@@ -46,7 +44,7 @@ def main() -> None:
 
 def chosen(shown: Shown) -> Case:
     """The x of the test set that the visitor chose, and the numbers for it."""
-    stated = None if shown.vae is None else statement(shown.key, shown.vae)
+    stated = None if shown.vae is None else app_state.statement(shown.key, shown.vae)
     if shown.vae is None:
         st.info(
             "This model is served: its answers are known, its families, its bound and its "
@@ -82,12 +80,6 @@ def numbers(
     asked = app_live.asked(_shown, x, seed)
     vae = _shown.vae
     return asked, None if vae is None else app_live.known(vae, x, asked.z, seed)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def statement(key: str, _vae: VAE) -> Assumptions:
-    """What the model states of itself."""
-    return _vae.assumptions()
 
 
 def glossary() -> None:

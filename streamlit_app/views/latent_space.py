@@ -29,7 +29,7 @@ def main() -> None:
     if known.drawn:
         st.info(
             "There is no data at hand of the shape that this model takes. The points are draws of "
-            "z from p(z), and each x is the mean of p(x|z) there."
+            "z from the prior that it generates with, and each x is the mean of p(x|z) there."
         )
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -63,7 +63,9 @@ def show_map(shown: Shown, known: Examples, space: Space) -> None:
         selection_mode=app_latent.CHOSEN,
         alt=f"A map of {len(known.z)} points z by {plane.axes[0]} and {plane.axes[1]}",
     )
-    st.caption("Click a point, or give its number. The ring is around the chosen one.")
+    st.caption(
+        f"{len(known.z):,} points. Click one, or give its number. The ring is around the chosen one."
+    )
 
 
 def help_of_maps(size: int) -> str:

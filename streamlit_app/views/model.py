@@ -1,6 +1,5 @@
 """Page 1: what the model assumes, in numbers and as a picture."""
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 from app_diagram import Flow, picture
 from app_model import Served, Shown
 
-from keras_vae.assumptions import Assumptions, Bound
+from keras_vae.assumptions import Bound
 from keras_vae.runs import Run
 from keras_vae.statement import Statement
 from keras_vae.vae import VAE
@@ -32,7 +31,7 @@ def main() -> None:
 
 def trained_model(key: str, vae: VAE, run: Run) -> None:
     """A model that is at hand: all of it is known."""
-    stated = statement(key, vae)
+    stated = app_state.statement(key, vae)
     st.caption(
         f"The run {run.folder.name}. Its two networks compute the *parameters* of q(z|x) and of "
         "p(x|z); what is drawn from the one goes into the other."
@@ -46,12 +45,6 @@ def trained_model(key: str, vae: VAE, run: Run) -> None:
         distribution("What samples are drawn from, in place of p(z)", stated.ex_post)
     distribution("p(x|z), the likelihood", stated.likelihood)
     bound(stated.bound)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def statement(key: str, _vae: VAE) -> Assumptions:
-    """What the model states of itself."""
-    return _vae.assumptions()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -90,11 +83,10 @@ def _shape(batch: tf.Tensor) -> tuple[int, ...]:
 def numbers(run: Run, stated: Bound) -> None:
     """What the run measured on data that the model has not seen."""
     st.header("The numbers of this run")
-    path = run.folder / "metrics.json"
-    if not path.exists():
-        st.info("The run has written no numbers: it was stopped before it measured them.")
+    if not (run.folder / "metrics.json").exists():
+        st.info("The run has written no numbers: it is not at its end, or was stopped before.")
         return
-    found = json.loads(path.read_text())
+    found = run.metrics
     test = found["test"]
     with st.container(horizontal=True):
         metric("Held-out bound, nats", estimate(test["elbo"]), "for each example; larger is better")

@@ -3,6 +3,7 @@
 import app_bound
 import app_charts
 import app_choice
+import app_latent
 import app_pictures
 import app_state
 import numpy as np
@@ -57,7 +58,8 @@ def pictures(shown: Shown, x: np.ndarray, z: np.ndarray, limits: tuple[float, fl
                 st.image(picture, caption, alt=f"{caption}, {describe(values)}", width=170)
         st.button("Another draw", on_click=next_seed, key="image_draw", icon=":material/casino:")
         st.write(
-            "The mean is what p(x|z) is centred on: it has no noise. A draw is the mean with the noise "
+            "Both are at one z, the mean of q(z|x). The mean is what p(x|z) is centred on (of classes, "
+            "the most probable one): it has no noise. A draw is the mean with the noise "
             "that p(x|z) states, new in each draw. Per value (root mean square), this draw is "
             f"**{distance(draw, mean):.3f}** from the mean, and x is **{distance(x, mean):.3f}** from "
             "it. The error of x is always taken to the mean, never to a draw."
@@ -96,10 +98,11 @@ def rows(shown: Shown, x: np.ndarray, encoded: Answer, kl: dict[str, float]) -> 
         order = order[: st.slider("Dimensions shown", 1, count, SHOWN, key="image_dimensions")]
     exact = set(encoded) == {"loc", "scale_diag", "mean"}
     standard = shown.vae is not None and type(shown.vae.prior) is StandardNormal
+    of_server = ", of the prior that the server generates with" if shown.vae is None else ""
     st.caption(
         "Area: q(z|x). Line: p(z). Each row has its own scale of density. "
         + ("" if exact else f"q(z|x) is shown by {DRAWS} draws. ")
-        + ("" if standard else f"p(z) is shown by {DRAWS} draws. ")
+        + ("" if standard else f"p(z) is shown by {DRAWS} draws{of_server}. ")
         + (
             "Sorted by KL, in nats: where it is 0, q(z|x) is p(z) and says nothing of x."
             if by_dimension
@@ -107,7 +110,7 @@ def rows(shown: Shown, x: np.ndarray, encoded: Answer, kl: dict[str, float]) -> 
         )
     )
     q = None if exact else posterior_draws(shown.key, shown, x)
-    p = None if standard else prior_draws(shown.key, shown)
+    p = None if standard else app_latent.prior_draws(shown.key, shown)[:DRAWS]
     names = [f"z{d}" if kls is None else f"z{d}, KL {kls[d]:.2f}" for d in order]
     chart = app_charts.latents(names, [curves(encoded, q, p, d) for d in order])
     means = ", ".join(f"z{d} {encoded['mean'][0, d]:.2f}" for d in order)
@@ -139,14 +142,6 @@ def posterior_draws(key: str, _shown: Shown, x: np.ndarray) -> np.ndarray:
     """Draws from q(z|x), `[n, D]`."""
     many = np.repeat(x[None], DRAWS, 0)
     return app_state.ask(_shown, "encode_sample", x=many, seed=np.arange(DRAWS))["z"]
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def prior_draws(key: str, _shown: Shown) -> np.ndarray:
-    """Draws from p(z), `[n, D]`; a server's from what it generates with."""
-    if _shown.vae is None:
-        return app_state.ask(_shown, "generate", seed=np.arange(DRAWS))["z"]
-    return _shown.vae.prior_given().sample(DRAWS, seed=np.zeros(2, np.int32)).numpy()
 
 
 def bound(terms: app_bound.Terms, rows: int, sentence: str) -> None:

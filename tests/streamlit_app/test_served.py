@@ -1,9 +1,11 @@
 """The pages on a served model, and on a server that dies."""
 
+import shutil
+
 import numpy as np
 import pytest
 from app_model import Served, Trained, client
-from served import local_server  # of tests/serving
+from served import State, local_server, publish, until  # of tests/serving
 
 import keras_vae
 from keras_vae.opened import trained_run
@@ -101,6 +103,32 @@ def test_a_dead_server_is_a_message_and_a_retry(opened, run_folder, tmp_path):
     page.sidebar.button[0].click().run()
     page.switch_page("views/samples.py").run()
     assert not page.error
+
+
+def test_one_visitors_error_leaves_the_others_their_server(opened, address):
+    one, other = connected(opened, address, "samples"), connected(opened, address)
+    other.text_input(key="served_name").set_value("another")
+    other.button[0].click().run()
+    assert other.error
+    one.run()
+    assert not one.error
+
+
+def test_a_version_that_is_gone_is_told_and_the_next_one_is_connected_to(opened, server, tmp_path):
+    version = next(server.target.folder.glob("[0-9]*"))
+    folder = tmp_path / "vae"
+    shutil.copytree(version, folder / "1")
+    with local_server(folder) as running:
+        page = connected(opened, running.target.grpc_address, "samples")
+        publish(version, folder, 2)
+        until("the second version", lambda: running.target.version() == 2)
+        until("the end of the first", lambda: running.target.states()[1].state == State.END)
+        page.switch_page("views/one_image.py").run()
+        assert page.error
+        page.button(key="try_again").click().run()
+        assert not page.error
+        page.switch_page("views/serving.py").run()
+        assert "version 2" in page.success[0].value
 
 
 def test_a_server_that_is_not_there_is_a_sentence_and_changes_nothing(opened):

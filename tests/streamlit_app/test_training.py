@@ -5,6 +5,7 @@ import time
 
 import app_recipes
 import app_training
+import numpy as np
 import pytest
 from app_training import AT_ONCE, Busy, Training
 from streamlit.testing.v1 import AppTest
@@ -73,6 +74,10 @@ def test_the_words_of_a_recipe_make_that_recipe():
         (Recipe(latent_size=4, posterior="power-spherical"), "must live on the same set"),
         (Recipe(latent_size=4, likelihood="bernoulli"), "Bernoulli"),
         (Recipe(latent_size=4, posterior="low-rank-normal:rank=1000000"), "at most"),
+        (Recipe(latent_size=4, prior="vamp-prior:pseudo_inputs=1_000_000_000"), "at most 1000"),
+        (Recipe(latent_size=4, prior="vamp-prior:pseudo_inputs=0xFFFFFFF"), "at most 1000"),
+        (Recipe(latent_size=4, prior="coupling-flow:layers=999"), "layers of at most 16"),
+        (Recipe(latent_size=4, prior="coupling-flow:units=(9,9999)"), "units of at most 1000"),
         (Recipe(latent_size=4, posterior="low-rank-normal:rank=two"), "rank"),
         (Recipe(latent_size=4, posterior="laplace:scale=3"), "no option"),
         (Recipe(latent_size=4, objective="iwae:gradient='dregs'"), "gradient"),
@@ -84,8 +89,10 @@ def test_what_is_refused_says_why(recipe, said):
     assert said in verdict.refusal
 
 
-def test_what_is_accepted_says_what_it_assumes():
-    verdict = app_recipes.verdict(Recipe(latent_size=4, likelihood="laplace"))
+def test_what_is_accepted_says_what_it_assumes_and_sets_nobodys_seeds():
+    before = np.random.get_state()[1].copy()
+    verdict = app_recipes.verdict(Recipe(latent_size=4, likelihood="laplace", seed=5))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
     assert verdict.refusal is None
     assert "Laplace" in verdict.summary
     assert verdict.parameters > 0
