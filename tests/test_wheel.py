@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -46,14 +48,17 @@ def test_the_wheel_holds_one_import_package(wheel):
     assert "keras_vae/data/digits.npz" in names
     assert "keras_vae/serving/local_server.py" in names
     assert "keras_vae/serving/docker-compose.yml" in names
+    assert "keras_vae/streamlit_app/app.py" in names
+    assert "keras_vae/streamlit_app/views/model.py" in names
+    assert "keras_vae/streamlit_app/.streamlit/config.toml" in names
 
 
 @pytest.mark.slow
-def test_the_wheel_trains_exports_and_serves_in_a_fresh_environment(wheel, tmp_path):
+def test_the_wheel_trains_exports_serves_and_shows_in_a_fresh_environment(wheel, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
     python = tmp_path / "env" / "bin" / "python"
     constraints = ROOT / "constraints.txt"
-    install = [python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[serving]"]
+    install = [python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[app,serving]"]
     subprocess.run(install, check=True, capture_output=True)
     for command in ([python, "-c", TRAIN], [python.with_name("keras-vae"), "--version"]):
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -70,3 +75,19 @@ def test_the_wheel_trains_exports_and_serves_in_a_fresh_environment(wheel, tmp_p
         server.terminate()
         server.communicate(timeout=60)
     assert server.returncode == 0
+    shows_its_page(python.with_name("keras-vae"), tmp_path)
+
+
+def shows_its_page(command, folder):
+    """`keras-vae app`, started where there is no checkout, answers with a page until Ctrl-C."""
+    with socket.create_server(("localhost", 0)) as found:
+        port = found.getsockname()[1]
+    words = [command, "app", "--no-browser", "--port", str(port)]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as page:
+        assert any(str(port) in line for line in iter(page.stdout.readline, ""))
+        with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health") as answer:
+            assert answer.read() == b"ok"
+        page.send_signal(signal.SIGINT)
+        page.communicate(timeout=60)
+    with socket.create_server(("localhost", port)):
+        pass  # it is free again
