@@ -45,7 +45,10 @@ def choose_model() -> None:
     """The sidebar: which model all pages show."""
     if "served" in st.session_state:
         address, name = st.session_state["served"]
-        st.caption(f"All pages show **{name}**, served at {address}.")
+        st.caption(
+            f"The pages show **{app_state.literal(name)}**, served at {address}. Train and Wrong on "
+            "purpose have models of their own."
+        )
         st.button("Back to a trained run", on_click=leave_server)
         return
     folders = app_state.runs()

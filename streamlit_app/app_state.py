@@ -8,6 +8,7 @@ depend on another's.
 import contextlib
 import gc
 import os
+import re
 import time
 import zipfile
 from collections import deque
@@ -136,11 +137,16 @@ def sentences(key: str = "try_again") -> Iterator[None]:
         yield
     except ANSWERABLE as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        st.error(message, icon=":material/error:")
+        st.error(literal(message), icon=":material/error:")
         if isinstance(error, client.ServingError) and "served" in st.session_state:
             served.clear(*st.session_state["served"])  # connect anew; others keep their client
         if st.button("Try again", key=key):
             st.rerun()  # of the whole page: a fragment still holds the model that it began with
+
+
+def literal(text: str) -> str:
+    """Text as it is, where Streamlit reads Markdown: what a visitor sent is shown, not set."""
+    return re.sub(r"([\\*_$])", r"\\\1", text)
 
 
 def _is_trained(folder: Path) -> bool:

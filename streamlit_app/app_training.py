@@ -222,7 +222,7 @@ def first_model() -> None:
         _first.clear()
         st.rerun()
     if training.ended:
-        st.error(training.reason())
+        st.error(app_state.literal(training.reason()))
         st.button("Try again", on_click=_first_again, args=(training,))
     follow(training)
 

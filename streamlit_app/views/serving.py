@@ -1,6 +1,8 @@
 """Page: the same pages on a served model."""
 
+import app_pictures
 import app_state
+import numpy as np
 import pandas as pd
 import streamlit as st
 from app_model import Served
@@ -10,8 +12,8 @@ def main() -> None:
     """Where the server is; then what it serves, and how long its answers take."""
     st.title("Serving")
     st.write(
-        "Point the pages at a server, TensorFlow Serving or `keras-vae serve`, and all of them ask "
-        "that instead of the model in this process. A served model answers signatures: functions "
+        "Point the pages at a server, TensorFlow Serving or `keras-vae serve`, and those that look at "
+        "a model ask that instead of the one in this process. A served model answers signatures: functions "
         "of x, z and seeds. What they do not tell, such as its weights, no page can show."
     )
     choose_server()
@@ -23,16 +25,17 @@ def main() -> None:
 
 def choose_server() -> None:
     """The form; a server that does not answer is a sentence, and nothing is changed."""
+    at, called = st.session_state.get("served", ("localhost:8500", "vae"))
     with st.form("server"):
         left, right = st.columns([2, 1])
         address = left.text_input(
             "Address",
-            "localhost:8500",
+            at,
             key="address",
             max_chars=200,
             help="HOST:PORT for gRPC, http://HOST:PORT for REST.",
         )
-        name = right.text_input("Model", "vae", key="served_name", max_chars=100)
+        name = right.text_input("Model", called, key="served_name", max_chars=100)
         asked = st.form_submit_button("Connect", type="primary")
     if asked:
         app_state.served.clear(address.strip(), name.strip())
@@ -44,7 +47,7 @@ def choose_server() -> None:
 def show_server(shown: Served) -> None:
     """Versions and signatures, as the server tells them."""
     found = shown.client.metadata()
-    st.success(f"All pages show **{shown.title}**.", icon=":material/dns:")
+    st.success(f"The pages show **{app_state.literal(shown.title)}**.", icon=":material/dns:")
     versions = [(v.version, v.state, v.error) for v in shown.client.status()]
     st.subheader("Versions")
     st.dataframe(pd.DataFrame(versions, columns=["version", "state", "error"]), hide_index=True)
@@ -55,7 +58,9 @@ def show_server(shown: Served) -> None:
     ]
     st.dataframe(pd.DataFrame(rows, columns=["signature", "inputs", "outputs"]), hide_index=True)
     if st.button("Ask for 16 draws", help="One request of the signature generate, to time it."):
-        app_state.ask(shown, "generate", seed=list(range(16)))
+        x = app_state.ask(shown, "generate", seed=np.arange(16))["x"]
+        caption = "16 draws from p(x|z), at z from the prior"
+        st.image(app_pictures.grid(list(x), app_pictures.shades(x)), caption, alt=caption)
 
 
 def show_calls() -> None:

@@ -47,7 +47,7 @@ def main() -> None:
     recipe = choose()
     verdict = app_recipes.verdict(recipe)
     if verdict.refusal:
-        st.error(f"**Refused.** {verdict.refusal}", icon=":material/block:")
+        st.error(f"**Refused.** {app_state.literal(verdict.refusal)}", icon=":material/block:")
     else:
         st.success(f"**A model of {verdict.parameters:,} weights.**", icon=":material/check:")
         st.code(verdict.summary, language=None)
@@ -163,7 +163,7 @@ def show_training(training: Training) -> None:
     elif training.trained:
         _keep(training)
     else:
-        st.error(training.reason(), icon=":material/error:")
+        st.error(app_state.literal(training.reason()), icon=":material/error:")
     st.button("Another recipe", on_click=forget, args=(training,), key="another")
 
 
@@ -186,7 +186,7 @@ def _move(training: Training, name: str) -> None:
     if not app_recipes.NAME.fullmatch(name):
         st.error(
             "A name is one to forty of a-z, 0-9 and -, and does not start with -. "
-            f"Received: {name!r}."
+            f"Received: {app_state.literal(repr(name))}."
         )
         return
     target = app_state.runs_folder() / name

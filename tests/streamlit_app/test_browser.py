@@ -197,7 +197,7 @@ def test_a_served_model_is_shown_until_its_server_dies(browser, address, run_fol
         page = visit(browser, address, "serving")
         page.get_by_label("Address", exact=True).fill(running.target.grpc_address)
         page.get_by_role("button", name="Connect").click()
-        expect(page.get_by_text("All pages show").first).to_be_visible()
+        expect(page.get_by_text("The pages show").first).to_be_visible()
         page.get_by_role("link", name="Samples").click()
         expect(page.get_by_role("heading", name="Samples")).to_be_visible()
         settled(page)

@@ -67,7 +67,7 @@ def connected(opened, address, view="serving"):
 
 def test_after_connecting_every_page_asks_the_server(opened, address):
     page = connected(opened, address)
-    assert "All pages show" in page.success[0].value
+    assert "The pages show" in page.success[0].value
     for view in ("model", "one_image", "latent_space", "samples", "derivation"):
         page.switch_page(f"views/{view}.py").run()
         assert not page.exception, (view, page.exception)
@@ -140,3 +140,20 @@ def test_a_server_that_is_not_there_is_a_sentence_and_changes_nothing(opened):
     page.text_input(key="address").set_value("nonsense")
     page.button[0].click().run()
     assert "HOST:PORT" in page.error[0].value
+
+
+def test_what_a_visitor_sent_is_shown_as_it_is(opened):
+    page = opened("serving")
+    page.text_input(key="address").set_value("$x$ __b__")
+    page.button[0].click().run()
+    assert r"\$x\$ \_\_b\_\_" in page.error[0].value  # what Markdown shows as it was typed
+
+
+def test_draws_of_a_server_are_shown(opened, address):
+    page = connected(opened, address)
+    (ask,) = [button for button in page.button if button.label == "Ask for 16 draws"]
+    ask.click().run()
+    assert not page.exception
+    assert page.session_state["calls"][-1].rows == 16
+    assert len(page.image) == 1
+    assert page.text_input(key="address").value == address
