@@ -290,7 +290,7 @@ def test_without_data_the_points_are_draws(opened_on, seen):
     vae, _ = made(latent_size=3)
     shown = Answering(vae)
     page = opened_on(shown)
-    assert "draws of z from p(z)" in page.info[0].value
+    assert "draws of z from the prior" in page.info[0].value
     answer = shown.answer("generate", {"seed": [0]})
     assert_same_picture(
         seen.picture("x"),

@@ -340,7 +340,7 @@ def test_many_large_x_are_asked_in_several_requests():
     asked = []
 
     class Large(Shown):
-        event_shape, vae = (64, 64, 3), "here"
+        title, event_shape, vae = "large", (64, 64, 3), "here"
 
         def answer(self, signature, inputs):
             asked.extend(inputs["seed"])
