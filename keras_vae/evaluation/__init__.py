@@ -6,3 +6,5 @@ from keras_vae.evaluation.bound import elbo as elbo
 from keras_vae.evaluation.bound import independent_baseline as independent_baseline
 from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
 from keras_vae.evaluation.latent import latent_means as latent_means
+from keras_vae.evaluation.log_likelihood import LogLikelihood as LogLikelihood
+from keras_vae.evaluation.log_likelihood import log_likelihood as log_likelihood

@@ -1,0 +1,157 @@
+"""Estimates of each example, in chunks of rows that fit a memory limit, and resumable.
+
+What is computed of a row depends on its number, the seed and the model alone: never on which
+rows were computed with it. So the chunks may follow the memory at hand, and a run that was
+stopped goes on where it was.
+"""
+
+import dataclasses
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.data.source import Source
+from keras_vae.data.sparse import dense
+from keras_vae.vae import VAE
+
+MEMORY = 2**28  # bytes
+SECONDS = 20.0  # between two checkpoints
+
+Compute = Callable[[Source, tf.Tensor], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """How the rows of a data set are gone through.
+
+    Attributes:
+        memory: bytes that one chunk may take, of which a row at least is computed.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file to keep finished rows in, `.npz`; None for none. A run of the same
+            model, data and arguments goes on from it; one of others is refused.
+    """
+
+    memory: int = MEMORY
+    progress: bool = True
+    checkpoint: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.memory, int) or self.memory <= 0:
+            raise ValueError(
+                "`memory` is how many bytes a chunk of rows may take. Expected: a positive "
+                f"integer. Received: {self.memory!r}. The default is {MEMORY}."
+            )
+
+    def __call__(
+        self, compute: Compute, source: Source, bytes_of_row: int, label: str, identity: str
+    ) -> dict[str, np.ndarray]:
+        """What `compute` gives of each row, by name, `[N, ...]` each.
+
+        Args:
+            compute: from some rows and their numbers `[n]` int64 to arrays `[n, ...]`.
+            source: all rows.
+            bytes_of_row: what computing one row takes.
+            label: what is being computed, in a word or two.
+            identity: of model, data and arguments: see `identity_of`.
+        """
+        size = max(1, self.memory // max(1, bytes_of_row))
+        store = _Store(self.checkpoint, identity)
+        parts = store.load()
+        done = sum(len(next(iter(part.values()))) for part in parts)
+        bar = click.progressbar(length=len(source), label=label, file=sys.stderr)
+        shown = self.progress and sys.stderr.isatty()
+        if shown:
+            bar.update(done)
+        while done < len(source):
+            some = source[done : done + size]
+            numbers = tf.range(done, done + len(some), dtype=tf.int64)
+            parts.append({k: np.asarray(v) for k, v in compute(some, numbers).items()})
+            done += len(some)
+            store.save(parts, last=done == len(source))
+            if shown:
+                bar.update(len(some))
+        if shown:
+            bar.render_finish()
+        return _joined(parts)
+
+
+class _Store:
+    """The checkpoint's file, or nothing."""
+
+    def __init__(self, path: str | Path | None, identity: str) -> None:
+        self.path = None if path is None else Path(path)
+        self.identity = identity
+        self.saved = time.monotonic()
+
+    def load(self) -> list[dict[str, np.ndarray]]:
+        """What is in the file, in one part; no part where there is none."""
+        if self.path is None or not self.path.exists():
+            return []
+        with np.load(self.path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+        if str(found.pop("identity")) != self.identity:
+            raise ValueError(
+                f"`checkpoint` {self.path} is of another run. Expected: the same model, data and "
+                "arguments. Received: others. Name another file, or delete it."
+            )
+        return [found]
+
+    def save(self, parts: list[dict[str, np.ndarray]], last: bool) -> None:
+        """Writes all parts, now and then, whole or not at all."""
+        if self.path is None or not (last or time.monotonic() - self.saved > SECONDS):
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_name(f".unfinished-{os.getpid()}-{self.path.name}.npz")
+        np.savez(beside, identity=np.array(self.identity), **_joined(parts))
+        beside.replace(self.path)
+        self.saved = time.monotonic()
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if not parts:
+        raise ValueError("`x` has no rows. Expected: one at least. Received: none.")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def held_still(source: Source) -> Source:
+    """The source with its bits drawn once, where they would be drawn at each visit."""
+    if not source.dynamic:
+        return source
+    bits = source.array().astype("uint8")
+    return dataclasses.replace(source, values=bits, divisor=1.0, dynamic=False)
+
+
+def identity_of(vae: VAE, source: Source, **arguments: object) -> str:
+    """A fingerprint of the model's weights and configuration, the data and the arguments."""
+    digest = hashlib.sha256(repr(sorted(arguments.items())).encode())
+    digest.update(repr(vae.get_config()).encode())
+    for weight in vae.weights:
+        digest.update(np.ascontiguousarray(weight))
+    for start in range(0, len(source), 1000):
+        digest.update(np.ascontiguousarray(dense(source.values[start : start + 1000])))
+    for value in source.beside().values():
+        digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()
+
+
+def bytes_of(function: Any, *arguments: object) -> int:
+    """The bytes of all tensors that a `tf.function` makes of these arguments: at least its peak.
+
+    Read from its graph, so that whatever a family computes on the way is counted.
+    """
+    graph = function.get_concrete_function(*arguments).graph
+    shapes = [(t.shape, t.dtype.size) for op in graph.get_operations() for t in op.outputs]
+    return sum((s.num_elements() or 1) * size for s, size in shapes if s.is_fully_defined())
+
+
+def seed_of_row(seed: int, number: tf.Tensor) -> tf.Tensor:
+    """A stateless seed `[2]` for a row's number."""
+    return tf.random.fold_in(tf.constant([0, seed], tf.int32), number)
