@@ -9,6 +9,7 @@ import click
 
 from keras_vae import __version__, evaluation
 from keras_vae.cli_app import app_command
+from keras_vae.cli_reproduce import reproduce_command
 from keras_vae.cli_serving import export_command, serve_command
 from keras_vae.completion import bash_completion
 from keras_vae.data import Protocol
@@ -233,6 +234,7 @@ def explain_command(model: Path) -> None:
 cli.add_command(export_command)
 cli.add_command(serve_command)
 cli.add_command(app_command)
+cli.add_command(reproduce_command)
 
 
 @cli.command("families", short_help="List the distributions and bounds.")

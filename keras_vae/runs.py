@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -157,19 +158,26 @@ class Recorder(keras.callbacks.Callback):
     Args:
         run: where to.
         epochs: how many were done before.
+        every: seconds that pass between two checkpoints; the last epoch has one.
     """
 
-    def __init__(self, run: Run, epochs: int) -> None:
+    def __init__(self, run: Run, epochs: int, every: float = 0.0) -> None:
         super().__init__()
         self.run = run
         self.rows = run.history(epochs)
+        self.every = every
+        self.saved = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Adds a row and replaces the checkpoint."""
         for name, value in {"epoch": epoch + 1, **(logs or {})}.items():
             self.rows.setdefault(name, []).append(float(value))
+        now = time.monotonic()
+        if now - self.saved < self.every and epoch + 1 < self.params["epochs"]:
+            return
         self.run.write_history(self.rows)
         self.run.save_checkpoint(self.model, epoch + 1)
+        self.saved = now
 
 
 def train(

@@ -19,7 +19,7 @@ from keras_vae import likelihoods, objectives
 from keras_vae.divergences import kl_per_dimension
 from keras_vae.objectives import Terms
 from keras_vae.randomness import draw_seed
-from keras_vae.support import CLOSED_UNIT, Support
+from keras_vae.reproductions.continuous_bernoulli import GreyBernoulli
 
 EVENT = (8, 8, 1)
 PIXELS = math.prod(EVENT)  # d
@@ -131,14 +131,6 @@ class InvertedWeights(objectives.Objective):
 
 
 # Likelihoods
-
-
-class GreyBernoulli(likelihoods.Bernoulli):
-    """`x log m + (1 - x) log(1 - m)` of grey values: the log of no density, for any m."""
-
-    @property
-    def support(self) -> Support:
-        return CLOSED_UNIT
 
 
 class AgainstDraw(likelihoods.Normal):

@@ -28,8 +28,8 @@ LAYERS = [
     ["keras_vae"],  # the names that users see, and the version
     ["recipe", "options", "shipped"],
     ["runs"],
-    ["opened"],
-    ["cli_serving", "cli_app"],
+    ["opened", "reproductions"],
+    ["cli_serving", "cli_app", "cli_reproduce"],
     ["cli"],
 ]
 ORDER = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -68,7 +68,7 @@ def load(
 
     Args:
         name: `"digits"` (1,797 images of 8x8, part of the package), `"mnist"`,
-            `"fashion_mnist"`, `"binarized_mnist"` (Larochelle's), the path of an `.npz` file
+            `"fashion_mnist"`, `"binarized_mnist"` (Larochelle's), `"frey_faces"`, the path of an `.npz` file
             (`x_train` and `x_test`, or `x`; optional `x_valid`, and labels as `y...`), or a
             folder of image files (labels from its sub-folders).
         data_dir: where the files of the MNIST sets lie; by default the environment's
@@ -210,6 +210,22 @@ def _read_binarized_mnist(data_dir: Path | None, seed: int) -> _Raw:
     return _Raw(parts, "Larochelle's, bits drawn once by him", 1.0)
 
 
+def _read_frey_faces(data_dir: Path | None, seed: int) -> _Raw:
+    """Frames of a film in their order: at random, neighbours would lie on both sides."""
+    path = None if data_dir is None else data_dir / "frey_faces.npz"
+    if path is None or not path.is_file():
+        raise ValueError(
+            "frey_faces is read from frey_faces.npz (x: 1,965 frames of 28x20 bytes), which is not "
+            f"in the data folder ({data_dir or 'none was named'}). Put it there and name the "
+            "folder with data_dir, --data-dir or KERAS_VAE_DATA."
+        )
+    with _open_npz(path) as file:
+        x = file["x"][..., None]
+    cuts = [len(x) * 7 // 10, len(x) * 8 // 10]
+    parts = tuple((part, None) for part in np.split(x, cuts))
+    return _Raw(parts, "frames in order, 70 : 10 : 20", 255.0)
+
+
 def _read_npz(path: Path, seed: int) -> _Raw:
     with _open_npz(path) as file:
         arrays = {key: file[key] for key in file.files}
@@ -284,4 +300,5 @@ READERS: dict[str, Callable[[Path | None, int], _Raw]] = {
     "mnist": _read_mnist,
     "fashion_mnist": _read_fashion_mnist,
     "binarized_mnist": _read_binarized_mnist,
+    "frey_faces": _read_frey_faces,
 }

@@ -109,8 +109,9 @@ class _Store:
         if self.path is None or not (last or time.monotonic() - self.saved > SECONDS):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f".unfinished-{os.getpid()}-{self.path.name}.npz")
-        np.savez(beside, identity=np.array(self.identity), **_joined(parts))
+        beside = self.path.with_name(f".unfinished-{os.getpid()}-{self.path.name}")
+        with beside.open("wb") as file:
+            np.savez(file, identity=np.array(self.identity), **_joined(parts))  # type: ignore[arg-type]  # names are not its options
         beside.replace(self.path)
         self.saved = time.monotonic()
 
@@ -134,11 +135,11 @@ def identity_of(vae: VAE, source: Source, **arguments: object) -> str:
     digest = hashlib.sha256(repr(sorted(arguments.items())).encode())
     digest.update(repr(vae.get_config()).encode())
     for weight in vae.weights:
-        digest.update(np.ascontiguousarray(weight))
+        digest.update(np.asarray(weight).tobytes())
     for start in range(0, len(source), 1000):
-        digest.update(np.ascontiguousarray(dense(source.values[start : start + 1000])))
+        digest.update(dense(source.values[start : start + 1000]).tobytes())
     for value in source.beside().values():
-        digest.update(np.ascontiguousarray(value))
+        digest.update(np.asarray(value).tobytes())
     return digest.hexdigest()
 
 

@@ -1,0 +1,69 @@
+"""Kingma and Welling 2014, figure 2: the bound against the number of examples seen."""
+
+import functools
+
+import keras
+
+from keras_vae import likelihoods, networks, posteriors, priors
+from keras_vae.data import DataSet
+from keras_vae.likelihoods import Likelihood
+from keras_vae.reproductions.measures import bound
+from keras_vae.reproductions.sets import dynamic_mnist, frey_faces
+from keras_vae.reproductions.study import Plan, Study, Variant
+from keras_vae.vae import VAE
+
+
+def model(latent: int, units: int, data: DataSet, plan: Plan) -> VAE:
+    """One hidden layer of tanh units on either side; Adagrad, as in the paper."""
+    binary = data.train.dynamic
+    likelihood: Likelihood = (
+        likelihoods.Bernoulli(data.event_shape)
+        if binary
+        else likelihoods.Normal(data.event_shape, scale="per_value")
+    )
+    vae = VAE(
+        encoder=networks.mlp([units], "tanh"),
+        decoder=networks.mlp([units], "tanh"),
+        posterior=posteriors.DiagonalNormal(latent),
+        prior=priors.StandardNormal(latent),
+        likelihood=likelihood,
+        seed=plan.seed,
+    )
+    vae.compile(keras.optimizers.Adagrad(0.02), steps_per_execution=5, jit_compile=False)
+    return vae
+
+
+def _mnist(latent: int) -> Variant:
+    return Variant(
+        name=f"mnist-{latent}",
+        model=f"MLP 784-500-{latent}, tanh; ELBO; Bernoulli",
+        optimiser="Adagrad, 0.02",
+        data=dynamic_mnist,
+        build=functools.partial(model, latent, 500),
+        epochs=50,
+        follows=True,
+    )
+
+
+def _frey(latent: int) -> Variant:
+    return Variant(
+        name=f"frey-{latent}",
+        model=f"MLP 560-200-{latent}, tanh; ELBO; Normal, loc and scale of each pixel of z",
+        optimiser="Adagrad, 0.02",
+        data=frey_faces,
+        build=functools.partial(model, latent, 200),
+        epochs=1000,
+        follows=True,
+    )
+
+
+STUDY = Study(
+    name="kingma",
+    title="The bound against examples seen, by the number of latents",
+    reference="D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014, figure 2",
+    variants=(
+        *(_mnist(latent) for latent in (3, 5, 10, 20, 200)),
+        *(_frey(latent) for latent in (2, 5, 10, 20)),
+    ),
+    measure=bound,
+)

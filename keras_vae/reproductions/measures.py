@@ -1,0 +1,47 @@
+"""Figures that several studies report."""
+
+import numpy as np
+
+from keras_vae import evaluation
+from keras_vae.evaluation import Estimate
+from keras_vae.reproductions.study import Figure, Trained
+
+NATS = "nats per example"
+
+
+def held_out(trained: Trained) -> dict[str, Figure]:
+    """-log p(x), the bound and the active units on the test images."""
+    found = evaluation.log_likelihood(
+        trained.model,
+        trained.data.test,
+        trained.num_samples,
+        seed=trained.seed,
+        checkpoint=trained.folder / "log_likelihood.npz",
+    )
+    mean = found.mean
+    how = f"importance-weighted, {found.num_samples} draws, {mean.num_examples} test examples"
+    return {"-log p(x)": _of_estimate(mean, -1.0, how), **bound(trained)}
+
+
+def bound(trained: Trained) -> dict[str, Figure]:
+    """Minus the ELBO, and the active units on the test images."""
+    elbo = evaluation.elbo(trained.model, trained.data.test, num_samples=10, seed=trained.seed)
+    how = f"10 draws, {elbo.num_examples} test examples"
+    return {"-ELBO": _of_estimate(elbo, -1.0, how), **active_units(trained)}
+
+
+def active_units(trained: Trained) -> dict[str, Figure]:
+    """How many latents the test images are told apart by (Burda et al. 2016)."""
+    means = evaluation.latent_means(trained.model, trained.data.test)
+    return active_of(means, len(trained.data.test))
+
+
+def active_of(means: np.ndarray, count: int) -> dict[str, Figure]:
+    """The same, of E[z|x] `[N, D]`."""
+    active = means.var(axis=0, ddof=1) > 0.01
+    how = f"variance of E[z|x] above 0.01, {count} test examples"
+    return {"active units": Figure(float(active.sum()), f"of {active.size}", how)}
+
+
+def _of_estimate(estimate: Estimate, sign: float, how: str) -> Figure:
+    return Figure(sign * estimate.mean, NATS, how, estimate.standard_error)
