@@ -6,12 +6,11 @@ whose networks are identities. With `M = W^T W + sigma^2 I`,
 `ELBO(q) = log p(x) - KL(q || p(z|x))` (Tipping and Bishop 1999; Lucas et al. 2019).
 """
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from linear_gaussian import VALUES, D, Linear, linear_vae, random_linear, set_exact_posterior
 from parts import SHAPED, assert_close_to_mean, built, data_for, density, every
 from scipy import stats
 from sklearn.datasets import load_breast_cancer
@@ -21,72 +20,11 @@ from keras_vae import VAE, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.divergences import kl_divergence
 from keras_vae.networks import inverse_positive
 
-D, VALUES, B = 2, 5, 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """The weights of a linear Gaussian model, and what follows from them in NumPy."""
-
-    w: np.ndarray
-    b: np.ndarray
-    sigma: float
-
-    @property
-    def posterior_covariance(self):
-        return self.sigma**2 * np.linalg.inv(self.w.T @ self.w + self.sigma**2 * np.eye(D))
-
-    def posterior_mean(self, x):
-        return (x - self.b) @ self.w @ self.posterior_covariance / self.sigma**2
-
-    def log_prob(self, x):
-        covariance = self.w @ self.w.T + self.sigma**2 * np.eye(len(self.b))
-        return stats.multivariate_normal(self.b, covariance).logpdf(x)
-
-
-def random_linear():
-    random = np.random.default_rng(0)
-    return Linear(random.normal(size=(VALUES, D)), random.normal(size=VALUES), 0.7)
+B = 4
 
 
 def random_x(n=B):
     return np.random.default_rng(1).normal(size=(n, VALUES)) * 1.5
-
-
-def linear_vae(linear, posterior, objective=None, scale="shared"):
-    """The model as a VAE; the weights of q(z|x) are random."""
-    vae = VAE(
-        encoder=networks.mlp([]),
-        decoder=networks.mlp([]),
-        posterior=posterior,
-        prior=priors.StandardNormal(D),
-        likelihood=likelihoods.Normal((VALUES,), scale=scale),
-        objective=objective or objectives.ELBO(),
-        seed=0,
-    )
-    vae.compile()
-    vae.likelihood.projections["loc"].kernel.assign(linear.w.T)
-    vae.likelihood.projections["loc"].bias.assign(linear.b)
-    if scale == "shared":
-        vae.likelihood.learned["scale"].assign(inverse_positive(np.full((1,), linear.sigma)))
-    random = np.random.default_rng(2)
-    for weight in vae.posterior.weights:
-        weight.assign(0.3 * random.normal(size=weight.shape))
-    return vae
-
-
-def set_exact_posterior(vae, linear):
-    """q(z|x) = p(z|x), which a full covariance contains."""
-    vae.posterior.projections["loc"].kernel.assign(
-        linear.w @ linear.posterior_covariance / linear.sigma**2
-    )
-    vae.posterior.projections["loc"].bias.assign(linear.posterior_mean(np.zeros(VALUES)))
-    tril = np.linalg.cholesky(linear.posterior_covariance)
-    raw = np.where(np.eye(D) == 1, np.log(np.expm1(np.maximum(tril - 1e-6, 1e-6))), tril)
-    vae.posterior.projections["scale_tril"].kernel.assign(
-        np.zeros(vae.posterior.projections["scale_tril"].kernel.shape)
-    )
-    vae.posterior.projections["scale_tril"].bias.assign([raw[1, 1], raw[1, 0], raw[0, 0]])
 
 
 class SigmaPoints(tfd.MultivariateNormalTriL):
