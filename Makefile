@@ -7,7 +7,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -
 # TensorFlow reports on the machine's devices at each start; warnings still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo app test lint format bench bench-serving bench-page clean
+.PHONY: help demo app test lint format bench bench-serving bench-page results clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ bench-serving: $(VENV)/dev ## Latency and rows per second of a served model
 
 bench-page: $(VENV)/dev ## Milliseconds until the page answers, in a browser
 	$(BIN)/python tests/benchmarks/page.py
+
+results: $(VENV)/dev ## Write the README's tables from tests/benchmarks/results
+	$(BIN)/python tests/benchmarks/results_table.py
 
 clean: ## Delete the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist

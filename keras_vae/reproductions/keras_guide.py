@@ -51,7 +51,6 @@ class GuideVAE(keras.Model):
 
 def guide(data: DataSet, plan: Plan) -> keras.Model:
     """As published."""
-    keras.utils.set_random_seed(plan.seed)
     model = GuideVAE()
     model.compile(keras.optimizers.Adam(1e-3), loss=keras.losses.MeanSquaredError())
     model(np.zeros((1, PIXELS), "float32"))

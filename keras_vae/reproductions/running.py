@@ -12,10 +12,12 @@ from typing import Any
 import keras
 
 from keras_vae.data import DataSet
+from keras_vae.data.source import Source
 from keras_vae.reproductions.study import Plan, Study, Trained, Variant
 from keras_vae.runs import Recorder, Run, versions
 
 SECONDS = 15.0  # between two checkpoints of a training
+POINTS = 60  # of a curve
 
 Say = Callable[[str], object]
 
@@ -66,6 +68,7 @@ def run(job: Job, folder: Path, results: Path, say: Say) -> Path:
     checkpoints.folder.mkdir(parents=True, exist_ok=True)
     data = job.variant.data(job.data_dir)
     plan = Plan(job.epochs, -(-len(data.train) // job.variant.batch_size), job.seed)
+    keras.utils.set_random_seed(job.seed)
     model = job.variant.build(data, plan)
     seconds = _train(job, model, data, checkpoints, say)
     say(f"{job.name}: measured on {len(data.test)} test examples")
@@ -83,8 +86,10 @@ def _train(job: Job, model: keras.Model, data: DataSet, run: Run, say: Say) -> f
     """Seconds of training, of all sittings."""
     done = run.load_checkpoint(model)
     if done < job.epochs:
+        fed = job.variant.feed(data.train)
         model.fit(
-            job.variant.feed(data.train),
+            fed,
+            shuffle=isinstance(fed, Source),
             validation_data=data.test if job.variant.follows else None,
             batch_size=job.variant.batch_size,
             epochs=job.epochs,
@@ -149,11 +154,14 @@ def _result(
 
 
 def _curve(run: Run, size: int) -> dict[str, list[float]]:
+    """The bounds after some of the epochs, about evenly spaced on a logarithmic axis."""
     history = run.history()
+    last = len(history["epoch"])
+    rows = sorted({round(last ** (i / POINTS)) - 1 for i in range(POINTS + 1)})
     return {
-        "examples_seen": [epoch * size for epoch in history["epoch"]],
-        "training_elbo": history["elbo"],
-        "test_elbo": history["val_elbo"],
+        "examples_seen": [history["epoch"][row] * size for row in rows],
+        "training_elbo": [history["elbo"][row] for row in rows],
+        "test_elbo": [history["val_elbo"][row] for row in rows],
     }
 
 

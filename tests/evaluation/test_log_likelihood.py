@@ -76,14 +76,14 @@ def covering(vae):
     return vae
 
 
-def quadrature(vae, x, beside, side=241, reach=7.0):
+def quadrature(vae, x, beside, side=121, reach=6.0):
     """log p(x) by the trapezoid rule over a standard Normal z of two dimensions."""
     points = np.linspace(-reach, reach, side)
     z = np.stack(np.meshgrid(points, points), -1).reshape(-1, 1, 2).astype("float32")
     z = np.broadcast_to(z, (side**2, len(x), 2))
     parts = [
         vae.decode(some, **beside).log_prob(tf.cast(x, tf.float32)).numpy()
-        for some in np.array_split(z, 40)
+        for some in np.array_split(z, 10)
     ]
     log_prior = stats.norm.logpdf(z[:, 0]).sum(-1)
     step = 2 * math.log(points[1] - points[0])
