@@ -185,14 +185,26 @@ def _report(run: Run, metrics: dict[str, Any]) -> None:
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("--split", type=click.Choice(SPLITS), default="test", help="Which part of the data.")
 @click.option("--num-samples", type=POSITIVE, default=10, help="Draws of z for each x.")
+@click.option(
+    "--log-likelihood",
+    "importance_samples",
+    type=POSITIVE,
+    help="Also log p(x), importance-weighted, of so many draws, such as 5000.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the draws.")
-def evaluate_command(run: Path, split: str, num_samples: int, seed: int) -> None:
+def evaluate_command(
+    run: Path, split: str, num_samples: int, importance_samples: int | None, seed: int
+) -> None:
     """Print the bound of a trained RUN on held-out data, with its standard error."""
     vae, data = trained_run(run)
-    bound = evaluation.elbo(vae, getattr(data, split), num_samples, seed)
+    x = getattr(data, split)
+    bound = evaluation.elbo(vae, x, num_samples, seed)
     click.echo(f"Data:            {data.protocol}")
     click.echo(f"Bound ({split}):    {bound}  ({bound.num_examples} examples, {num_samples} draws)")
-    baseline = evaluation.independent_baseline(vae.likelihood, data.train, getattr(data, split))
+    if importance_samples is not None:
+        found = evaluation.log_likelihood(vae, x, importance_samples, seed)
+        click.echo(f"log p(x):        {found}")
+    baseline = evaluation.independent_baseline(vae.likelihood, data.train, x)
     click.echo(f"No latent:       {baseline}   (independent values)")
 
 

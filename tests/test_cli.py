@@ -103,6 +103,15 @@ def test_evaluate_prints_the_bound_with_its_error(shell, trained):
     assert "359 examples" in out
 
 
+@pytest.mark.filterwarnings("ignore:.*effective samples")
+def test_evaluate_prints_log_p_x_above_the_bound(shell, trained):
+    code, out, _ = shell("evaluate", trained, "--log-likelihood", 100)
+    assert code == 0
+    found = {line.split(":")[0]: line.split(":")[1].split()[0] for line in out.splitlines()[1:]}
+    assert float(found["log p(x)"]) > float(found["Bound (test)"])
+    assert "of 100 draws" in out
+
+
 def test_evaluate_takes_another_split(shell, trained):
     assert "180 examples" in shell("evaluate", trained, "--split", "validation")[1]
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_vae.conditions import Given, Labels
 from keras_vae.divergences import kl_divergence
+from keras_vae.evaluation.log_likelihood import draws
 from keras_vae.randomness import split_seed, stateless_seed
 from keras_vae.vae import VAE
 
@@ -173,7 +174,7 @@ class Signatures:
         p = vae._prior(given)
         parameters = vae._posterior_parameters(cases.x, given)
         q = vae.posterior.distribution(parameters)
-        z = self._draws(parameters, stateless_seed(rows.seed), cases.copies)
+        z = draws(vae, parameters, self.num_samples, stateless_seed(rows.seed), cases.copies)
         log_likelihood = vae._likelihood(z, given).log_prob(cases.x)  # [K, B]
         kl = kl_divergence(q, p, z) + given.log_posterior - given.log_prior
         log_weights = (
@@ -218,17 +219,6 @@ class Signatures:
         return self._each(
             draw_given, {"condition": given.condition}, seeds, (vae.prior.latent_size,)
         )
-
-    def _draws(self, parameters: Answer, seeds: tf.Tensor, copies: int) -> tf.Tensor:
-        """K draws z ~ q(z|x) of each row, `[K, copies * B, D]`; copies of a row share its seed."""
-        count, size = self.num_samples, self.vae.prior.latent_size
-        by_row = {k: tf.reshape(v, (-1, copies, *v.shape[1:])) for k, v in parameters.items()}
-        z = tf.map_fn(
-            lambda row: self.vae.posterior.distribution(row[0]).sample(count, seed=row[1]),
-            (by_row, seeds),
-            fn_output_signature=tf.TensorSpec((count, copies, size), self.dtype),
-        )
-        return tf.reshape(tf.transpose(z, (1, 0, 2, 3)), (count, -1, size))
 
     def _each(
         self,

@@ -1,0 +1,101 @@
+"""Rows are gone through in chunks, with a bar on a terminal, and kept on the way."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_vae.data import Source
+from keras_vae.evaluation import rows
+from keras_vae.evaluation.rows import Rows, bytes_of, held_still, seed_of_row
+
+X = Source(np.arange(20.0).reshape(10, 2))
+
+
+def sums(source, numbers):
+    """The sum of each row, and its number."""
+    return {"sum": source.array().sum(axis=1), "number": numbers}
+
+
+def test_every_row_is_computed_once_and_in_order():
+    for memory in (1, 30, 10**6):
+        found = Rows(memory, progress=False)(sums, X, bytes_of_row=10, label="", identity="")
+        np.testing.assert_array_equal(found["number"], np.arange(10))
+        np.testing.assert_array_equal(found["sum"], X.values.sum(axis=1))
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what it was sent."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("progress", [True, False])
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_bar_is_shown_on_a_terminal_that_wants_one(monkeypatch, stream, progress):
+    shown = stream()
+    monkeypatch.setattr(sys, "stderr", shown)
+    Rows(20, progress)(sums, X, bytes_of_row=10, label="log p(x)", identity="")
+    assert ("log p(x)" in shown.getvalue()) == (stream is Terminal and progress)
+    if stream is Terminal and progress:
+        assert "100%" in shown.getvalue()
+
+
+def test_what_is_finished_is_kept_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+    file = tmp_path / "a" / "kept.npz"
+    there = []
+
+    def looking(source, numbers):
+        there.append(file.exists())
+        return sums(source, numbers)
+
+    monkeypatch.setattr(rows, "SECONDS", 1e9)
+    Rows(20, False, file)(looking, X, bytes_of_row=10, label="", identity="me")
+    assert there == [False] * 5
+    assert file.exists()
+
+    file.unlink()
+    there.clear()
+    monkeypatch.setattr(rows, "SECONDS", 0.0)
+    Rows(20, False, file)(looking, X, bytes_of_row=10, label="", identity="me")
+    assert there == [False] + [True] * 4
+
+
+def test_what_is_finished_is_not_computed_again(tmp_path):
+    file = tmp_path / "kept.npz"
+    first = Rows(20, False, file)(sums, X, bytes_of_row=10, label="", identity="me")
+
+    def never(source, numbers):
+        raise AssertionError("computed again")
+
+    again = Rows(20, False, file)(never, X, bytes_of_row=10, label="", identity="me")
+    np.testing.assert_array_equal(again["sum"], first["sum"])
+
+
+def test_the_bytes_of_a_graph_are_those_of_its_tensors():
+    @tf.function
+    def outer(x):
+        return tf.reduce_sum(x[:, None] * x[None, :])
+
+    size = bytes_of(outer, tf.zeros(100))
+    assert 100 * 100 * 4 <= size <= 1.2 * 100 * 100 * 4
+
+
+def test_a_row_has_a_seed_of_its_own():
+    seeds = {
+        tuple(seed_of_row(seed, tf.constant(n, tf.int64)).numpy())
+        for seed in (0, 1)
+        for n in range(50)
+    }
+    assert len(seeds) == 100
+
+
+def test_a_source_of_bits_is_drawn_once():
+    grey = Source(np.full((50, 4), 128, np.uint8), 255.0, dynamic=True)
+    still = held_still(grey)
+    np.testing.assert_array_equal(still.array(), grey.array())
+    assert still[10:].array().tolist() == grey.array()[10:].tolist()
+    assert held_still(X) is X
