@@ -723,7 +723,7 @@ def test_a_size_factor_and_a_condition_go_together():
     np.testing.assert_array_equal(
         vae.elbo(source, seed=0), vae.elbo(x, seed=0, condition=c, size_factor=s)
     )
-    found = keras_vae.evaluation.elbo(vae, source, seed=0, batch_size=5)
+    found = keras_vae.evaluation.elbo(vae, source, seed=0, memory=1)
     parts = [
         vae.elbo(x[i : i + 5], 10, seed=i // 5, condition=c[i : i + 5], size_factor=s[i : i + 5])
         for i in range(0, ROWS, 5)

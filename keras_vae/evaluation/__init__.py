@@ -2,8 +2,12 @@
 
 from keras_vae.evaluation.bits import bits_per_dimension as bits_per_dimension
 from keras_vae.evaluation.bound import Estimate as Estimate
+from keras_vae.evaluation.bound import Terms as Terms
+from keras_vae.evaluation.bound import distortion as distortion
 from keras_vae.evaluation.bound import elbo as elbo
 from keras_vae.evaluation.bound import independent_baseline as independent_baseline
+from keras_vae.evaluation.bound import rate as rate
+from keras_vae.evaluation.bound import terms as terms
 from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
 from keras_vae.evaluation.latent import latent_means as latent_means
 from keras_vae.evaluation.log_likelihood import LogLikelihood as LogLikelihood

@@ -2,11 +2,18 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import positive_integer
+from keras_vae.conditions import Given
+from keras_vae.data.source import Source
+from keras_vae.divergences import kl_divergence
+from keras_vae.evaluation.draws import blocks, draws, seeds_of_rows
+from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.likelihoods import Likelihood
 from keras_vae.vae import VAE
 
@@ -29,22 +36,122 @@ class Estimate:
         return f"{self.mean:.3f} +- {self.standard_error:.3f} nats"
 
 
-def elbo(vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, batch_size: int = 500) -> Estimate:
-    """The mean over `x` of `E_q[log p(x|z)] - KL(q(z|x) || p(z))`.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Terms:
+    """The two terms of the bound of each example, `[N]`, in nats.
+
+    Attributes:
+        log_likelihood: the mean of log p(x|z) over K draws z ~ q(z|x).
+        kl: KL(q(z|x) || p(z)), exact where a closed form is known, else of the same draws.
+    """
+
+    log_likelihood: np.ndarray
+    kl: np.ndarray
+
+    @property
+    def elbo(self) -> Estimate:
+        """The bound."""
+        return estimate(self.log_likelihood - self.kl)
+
+    @property
+    def rate(self) -> Estimate:
+        """What z costs: the KL."""
+        return estimate(self.kl)
+
+    @property
+    def distortion(self) -> Estimate:
+        """What x costs, given z: minus the log-likelihood."""
+        return estimate(-self.log_likelihood)
+
+
+def elbo(
+    vae: VAE,
+    x: Any,
+    num_samples: int = 10,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> Estimate:
+    """The mean over `x` of `E_q[log p(x|z)] - KL(q(z|x) || p(z))`; arguments as of `terms`."""
+    return terms(vae, x, num_samples, seed, memory, progress, checkpoint).elbo
+
+
+def rate(vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, memory: int = MEMORY) -> Estimate:
+    """The mean over `x` of `KL(q(z|x) || p(z))`; arguments as of `terms`.
+
+    Rate and distortion add up to minus the bound: they say what it is spent on, which the
+    bound alone does not (Alemi et al. 2018).
+
+    References: A. A. Alemi, B. Poole, I. Fischer, J. V. Dillon, R. A. Saurous and K. Murphy,
+    Fixing a Broken ELBO, ICML 2018.
+    """
+    return terms(vae, x, num_samples, seed, memory).rate
+
+
+def distortion(
+    vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, memory: int = MEMORY
+) -> Estimate:
+    """The mean over `x` of `-E_q[log p(x|z)]`; see `rate`, arguments as of `terms`."""
+    return terms(vae, x, num_samples, seed, memory).distortion
+
+
+def terms(
+    vae: VAE,
+    x: Any,
+    num_samples: int = 10,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> Terms:
+    """Both terms of the bound of each x; a label that is not known is summed over.
 
     Args:
         vae: the model.
-        x: `[N, *E]`, or a source, with its condition and size factor where there are such.
+        x: `[N, *E]`, or a source, with its condition and size factor where there are such. Bits
+            that are drawn at each visit are drawn once.
         num_samples: K draws of z for each x.
-        seed: of the draws; each batch has its own.
-        batch_size: how many x are computed at once.
+        seed: of the draws: those of a row follow from it and the row's number.
+        memory: bytes that one chunk of rows may take.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
     """
-    source = vae.likelihood.as_source(x)
-    parts = [
-        vae.elbo(source[start : start + batch_size], num_samples, seed=seed + index).numpy()
-        for index, start in enumerate(range(0, len(source), batch_size))
-    ]
-    return estimate(np.concatenate(parts))
+    count = positive_integer(num_samples, "num_samples", vae, "the number of draws of z")
+    source = held_still(vae.likelihood.as_source(x))
+    sizes = blocks(count)
+
+    @tf.function(reduce_retracing=True)
+    def block(
+        x: tf.Tensor, given: Given, numbers: tf.Tensor, index: tf.Tensor, size: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return _terms(vae, x, given, size, seeds_of_rows(seed, numbers, index))
+
+    def compute(some: Source, numbers: tf.Tensor) -> dict[str, np.ndarray]:
+        x, given = vae._checked(some)
+        parts = [block(x, given, numbers, tf.constant(i), k) for i, k in enumerate(sizes)]
+        of_blocks = zip(("log_likelihood", "kl"), zip(*parts, strict=True), strict=True)
+        return {n: np.average(np.stack(v), axis=0, weights=sizes) for n, v in of_blocks}
+
+    one = vae._checked(source[:1])
+    row = bytes_of(block, *one, tf.zeros(1, tf.int64), tf.constant(0), max(sizes))
+    identity = identity_of(vae, source, terms=count, seed=seed)
+    found = Rows(memory, progress, checkpoint)(compute, source, row, "ELBO", identity)
+    return Terms(**found)
+
+
+def _terms(
+    vae: VAE, x: tf.Tensor, given: Given, count: int, seeds: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`E_q[log p(x|z)]` and `KL(q(z|x) || p(z))`, `[B]` each."""
+    cases = vae._cases(x, given)
+    p = vae._prior(cases.given)
+    parameters = vae._posterior_parameters(cases.x, cases.given)
+    q = vae.posterior.distribution(parameters)
+    z = draws(vae, parameters, count, seeds, cases.copies)
+    log_likelihood = vae._likelihood(z, cases.given).log_prob(cases.x)  # [K, B]
+    kl = kl_divergence(q, p, z) + cases.given.log_posterior - cases.given.log_prior
+    return cases.folded(tf.reduce_mean(log_likelihood, 0)), cases.folded(kl)
 
 
 def independent_baseline(

@@ -16,10 +16,10 @@ from keras_vae.conditions import Given
 from keras_vae.data.source import Source
 from keras_vae.evaluation.bits import bits_per_dimension
 from keras_vae.evaluation.bound import Estimate, estimate
-from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of, seed_of_row
+from keras_vae.evaluation.draws import blocks, draws, seeds_of_rows
+from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.vae import VAE
 
-AT_ONCE = 250  # draws of z for each row in one call of the decoder
 FEW = 10  # effective samples: below them the standard error is not to be trusted either
 RESAMPLES = 2_000
 
@@ -159,8 +159,7 @@ class _Sampler:
     def __init__(self, vae: VAE, num_samples: int, seed: int) -> None:
         self.vae = vae
         self.seed = seed
-        blocks, rest = divmod(num_samples, AT_ONCE)
-        self.sizes = [AT_ONCE] * blocks + [rest] * (rest > 0)
+        self.sizes = blocks(num_samples)
 
     def __call__(self, source: Source, numbers: tf.Tensor) -> dict[str, np.ndarray]:
         x, given = self.vae._checked(source)
@@ -184,13 +183,9 @@ class _Sampler:
     def _sums(
         self, x: tf.Tensor, given: Given, numbers: tf.Tensor, block: tf.Tensor, size: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        weights = log_weights(self.vae, x, given, size, self._seeds(numbers, block))  # [K, B]
+        seeds = seeds_of_rows(self.seed, numbers, block)
+        weights = log_weights(self.vae, x, given, size, seeds)  # [K, B]
         return tf.reduce_logsumexp(weights, 0), tf.reduce_logsumexp(2 * weights, 0)
-
-    def _seeds(self, numbers: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
-        one = lambda n: tf.random.fold_in(seed_of_row(self.seed, n), block)  # noqa: E731
-        spec = tf.TensorSpec((2,), tf.int32)
-        return tf.map_fn(one, numbers, fn_output_signature=spec)
 
 
 def log_weights(vae: VAE, x: tf.Tensor, given: Given, count: int, seeds: tf.Tensor) -> tf.Tensor:
@@ -213,23 +208,6 @@ def log_weights(vae: VAE, x: tf.Tensor, given: Given, count: int, seeds: tf.Tens
         - (q.log_prob(z) + cases.given.log_posterior)  # log q(z|x)
     )
     return tf.reshape(cases.folded_exponentials(weights), (count, -1))
-
-
-def draws(
-    vae: VAE, parameters: dict[str, tf.Tensor], count: int, seeds: tf.Tensor, copies: int = 1
-) -> tf.Tensor:
-    """K draws z ~ q(z|x) of each row with its own seed, `[K, copies * B, D]`.
-
-    Copies of a row share its seed. Drawn row by row: no draw depends on the rows beside it.
-    """
-    size = vae.prior.latent_size
-    by_row = {k: tf.reshape(v, (-1, copies, *v.shape[1:])) for k, v in parameters.items()}
-    z = tf.map_fn(
-        lambda row: vae.posterior.distribution(row[0]).sample(count, seed=row[1]),
-        (by_row, seeds),
-        fn_output_signature=tf.TensorSpec((count, copies, size), vae.density_dtype),
-    )
-    return tf.reshape(tf.transpose(z, (1, 0, 2, 3)), (count, -1, size))
 
 
 def _warn_of_few(sizes: np.ndarray, num_samples: int) -> None:

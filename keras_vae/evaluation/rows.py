@@ -151,8 +151,3 @@ def bytes_of(function: Any, *arguments: object) -> int:
     graph = function.get_concrete_function(*arguments).graph
     shapes = [(t.shape, t.dtype.size) for op in graph.get_operations() for t in op.outputs]
     return sum((s.num_elements() or 1) * size for s, size in shapes if s.is_fully_defined())
-
-
-def seed_of_row(seed: int, number: tf.Tensor) -> tf.Tensor:
-    """A stateless seed `[2]` for a row's number."""
-    return tf.random.fold_in(tf.constant([0, seed], tf.int32), number)

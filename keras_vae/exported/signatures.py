@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_vae.conditions import Given, Labels
 from keras_vae.divergences import kl_divergence
-from keras_vae.evaluation.log_likelihood import draws
+from keras_vae.evaluation.draws import draws
 from keras_vae.randomness import split_seed, stateless_seed
 from keras_vae.vae import VAE
 

@@ -32,7 +32,7 @@ def test_the_bound_is_the_mean_of_the_models_own():
     vae = small_vae(keras_vae.likelihoods.Normal((4,)))
     x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
     expected = np.mean(vae.elbo(x, num_samples=4000, seed=5))
-    result = evaluation.elbo(vae, x, num_samples=4000, batch_size=7)
+    result = evaluation.elbo(vae, x, num_samples=4000, memory=1)
     assert result.mean == pytest.approx(expected, abs=0.02)
     assert result.num_examples == 30
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_vae.data import Source
 from keras_vae.evaluation import rows
-from keras_vae.evaluation.rows import Rows, bytes_of, held_still, seed_of_row
+from keras_vae.evaluation.draws import seed_of_row
+from keras_vae.evaluation.rows import Rows, bytes_of, held_still
 
 X = Source(np.arange(20.0).reshape(10, 2))
 
