@@ -8,6 +8,10 @@ from keras_vae.evaluation.bound import elbo as elbo
 from keras_vae.evaluation.bound import independent_baseline as independent_baseline
 from keras_vae.evaluation.bound import rate as rate
 from keras_vae.evaluation.bound import terms as terms
+from keras_vae.evaluation.decomposition import Decomposition as Decomposition
+from keras_vae.evaluation.decomposition import kl_decomposition as kl_decomposition
+from keras_vae.evaluation.latent import ActiveUnits as ActiveUnits
+from keras_vae.evaluation.latent import active_units as active_units
 from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
 from keras_vae.evaluation.latent import latent_means as latent_means
 from keras_vae.evaluation.log_likelihood import LogLikelihood as LogLikelihood

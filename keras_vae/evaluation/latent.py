@@ -1,5 +1,6 @@
 """What the latent dimensions are used for."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from keras_vae import divergences
 from keras_vae.vae import VAE
 
 DRAWS = 10  # of z for each x, where a KL has no closed form
+ACTIVE = 0.01  # the variance of E[z_d|x] above which Burda et al. (2016) call a dimension active
 
 
 def latent_means(vae: VAE, x: Any, batch_size: int = 500) -> np.ndarray:
@@ -34,6 +36,51 @@ def kl_per_dimension(vae: VAE, x: Any, batch_size: int = 500, seed: int = 0) -> 
         z = q.sample(DRAWS, seed=tf.constant([seed, start]))
         parts.append(divergences.kl_per_dimension(q, p, z).numpy())
     return np.concatenate(parts).mean(axis=0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ActiveUnits:
+    """Which latent dimensions tell the examples apart.
+
+    Attributes:
+        variances: of E[z_d|x] over the examples, `[D]`.
+        threshold: above which a dimension is active.
+    """
+
+    variances: np.ndarray
+    threshold: float
+
+    @property
+    def active(self) -> np.ndarray:
+        """Whether each dimension is active, `[D]`."""
+        return self.variances > self.threshold
+
+    @property
+    def count(self) -> int:
+        """How many are."""
+        return int(self.active.sum())
+
+
+def active_units(vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int = 500) -> ActiveUnits:
+    """The dimensions with `Var_x(E_q[z_d|x])` above a threshold, Burda's 0.01.
+
+    Where the two groups of a histogram of the logarithms of these variances lie apart, which
+    threshold is taken between them does not matter. It is the variance of the centre of q(z|x),
+    which is its mean where it has one.
+
+    Args:
+        vae: the model.
+        x: `[N, *E]`, or a source; at least 2.
+        threshold: on the variance.
+        batch_size: how many x are computed at once.
+
+    References: Y. Burda, R. Grosse and R. Salakhutdinov, Importance Weighted Autoencoders,
+    ICLR 2016, section 5.
+    """
+    means = latent_means(vae, x, batch_size)
+    if len(means) < 2:
+        raise ValueError(f"A variance over x needs at least 2 of them. Received: {len(means)}.")
+    return ActiveUnits(means.astype("float64").var(axis=0, ddof=1), threshold)
 
 
 def _posteriors(vae: VAE, x: Any, batch_size: int) -> Iterator[tfd.Distribution]:

@@ -1,7 +1,5 @@
 """Figures that several studies report."""
 
-import numpy as np
-
 from keras_vae import evaluation
 from keras_vae.evaluation import Estimate
 from keras_vae.reproductions.study import Figure, Trained
@@ -32,15 +30,14 @@ def bound(trained: Trained) -> dict[str, Figure]:
 
 def active_units(trained: Trained) -> dict[str, Figure]:
     """How many latents the test images are told apart by (Burda et al. 2016)."""
-    means = evaluation.latent_means(trained.model, trained.data.test)
-    return active_of(means, len(trained.data.test))
+    found = evaluation.active_units(trained.model, trained.data.test)
+    return active_of(found, len(trained.data.test))
 
 
-def active_of(means: np.ndarray, count: int) -> dict[str, Figure]:
-    """The same, of E[z|x] `[N, D]`."""
-    active = means.var(axis=0, ddof=1) > 0.01
-    how = f"variance of E[z|x] above 0.01, {count} test examples"
-    return {"active units": Figure(float(active.sum()), f"of {active.size}", how)}
+def active_of(found: evaluation.ActiveUnits, count: int) -> dict[str, Figure]:
+    """The same, of what was found."""
+    how = f"variance of E[z|x] above {found.threshold:g}, {count} test examples"
+    return {"active units": Figure(float(found.count), f"of {len(found.variances)}", how)}
 
 
 def _of_estimate(estimate: Estimate, sign: float, how: str) -> Figure:

@@ -86,3 +86,32 @@ def test_latent_means_are_the_means_of_q():
     assert evaluation.latent_means(vae, x, batch_size=7) == pytest.approx(
         vae.encode(x).mean().numpy(), abs=1e-6
     )
+
+
+def test_rate_and_distortion_add_up_to_minus_the_bound():
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    bound, rate, distortion = (
+        f(vae, x, seed=3) for f in (evaluation.elbo, evaluation.rate, evaluation.distortion)
+    )
+    assert rate.mean + distortion.mean == pytest.approx(-bound.mean, rel=1e-6)
+    assert rate.mean == pytest.approx(evaluation.kl_per_dimension(vae, x).sum(), rel=1e-5)
+    assert evaluation.terms(vae, x, seed=3, memory=1).distortion.mean == pytest.approx(
+        distortion.mean, rel=1e-5
+    )
+
+
+def test_a_unit_is_active_if_its_mean_varies_by_more_than_burdas_threshold():
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype("float32")
+    loc = vae.posterior.projections["loc"]
+    scale = np.array([1.0, 0.05, 0.0])
+    loc.kernel.assign(loc.kernel * scale)
+    variances = vae.encode(x).mean().numpy().var(axis=0, ddof=1)
+    found = evaluation.active_units(vae, x)
+    np.testing.assert_allclose(found.variances, variances, rtol=1e-4)
+    assert found.active.tolist() == (variances > 0.01).tolist() == [True, False, False]
+    assert found.count == 1
+    assert evaluation.active_units(vae, x, threshold=float(variances[1]) / 2).count == 2
+    with pytest.raises(ValueError, match="at least 2"):
+        evaluation.active_units(vae, x[:1])
