@@ -10,6 +10,13 @@ from keras_vae.evaluation.bound import rate as rate
 from keras_vae.evaluation.bound import terms as terms
 from keras_vae.evaluation.decomposition import Decomposition as Decomposition
 from keras_vae.evaluation.decomposition import kl_decomposition as kl_decomposition
+from keras_vae.evaluation.disentanglement import DCI as DCI
+from keras_vae.evaluation.disentanglement import dci as dci
+from keras_vae.evaluation.disentanglement import mutual_information as mutual_information
+from keras_vae.evaluation.disentanglement import mutual_information_gap as mutual_information_gap
+from keras_vae.evaluation.disentanglement import (
+    separated_attribute_predictability as separated_attribute_predictability,
+)
 from keras_vae.evaluation.latent import ActiveUnits as ActiveUnits
 from keras_vae.evaluation.latent import active_units as active_units
 from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
