@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from linear_gaussian import VALUES, D, linear_vae, random_linear, set_exact_posterior
 from scipy import stats
 
 import keras_vae
@@ -115,3 +116,31 @@ def test_a_unit_is_active_if_its_mean_varies_by_more_than_burdas_threshold():
     assert evaluation.active_units(vae, x, threshold=float(variances[1]) / 2).count == 2
     with pytest.raises(ValueError, match="at least 2"):
         evaluation.active_units(vae, x[:1])
+
+
+def test_the_errors_of_the_bound_and_its_terms_are_as_large_as_they_say():
+    """200 repetitions on 50 x each, of the linear Gaussian model with its exact posterior.
+
+    Then the mean rate is the mutual information of x and z, the mean distortion the entropy of
+    x given z, and the mean bound minus the entropy of x.
+    """
+    linear = random_linear()
+    vae = linear_vae(linear, keras_vae.posteriors.FullCovarianceNormal(D))
+    set_exact_posterior(vae, linear)
+    random = np.random.default_rng(0)
+    z, noise = random.normal(size=(10_000, D)), random.normal(size=(10_000, VALUES))
+    x = (z @ linear.w.T + linear.b + linear.sigma * noise).astype("float32")
+    covariance = linear.w @ linear.w.T + linear.sigma**2 * np.eye(VALUES)
+    entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
+    given_z = 0.5 * VALUES * np.log(2 * np.pi * np.e * linear.sigma**2)
+    terms = evaluation.terms(vae, x, num_samples=10)
+    expected = {
+        "elbo": (terms.log_likelihood - terms.kl, -entropy),
+        "rate": (terms.kl, entropy - given_z),
+        "distortion": (-terms.log_likelihood, given_z),
+    }
+    for name, (values, mean) in expected.items():
+        found = [estimate(part) for part in np.split(values, 200)]
+        within = sum(abs(e.mean - mean) < 2 * e.standard_error for e in found)
+        assert 182 <= within <= 198, name
+        assert getattr(terms, name).mean == pytest.approx(values.mean(), rel=1e-5)
