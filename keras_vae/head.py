@@ -73,10 +73,14 @@ class Head(keras.layers.Layer, abc.ABC):
         }
 
     def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.link(self.raw(features))
+
+    def raw(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What `link` takes of each example, `[B, ...]`."""
         raw = {name: project(features) for name, project in self.projections.items()}
         for name, weight in self.learned.items():
             raw[name] = self.repeated(tf.cast(weight, self.density_dtype), features)
-        return self.link(raw)
+        return raw
 
     def repeated(self, value: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """`value` for each example, `[B, ...]`: every parameter leads with the batch axis."""

@@ -63,8 +63,8 @@ class Missing(Likelihood):
         if not self.likelihood.built:
             self.likelihood.build(features_shape)
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.likelihood(features)
+    def raw(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.likelihood.raw(features)
 
     def projected(self) -> dict[str, tuple[int, ...]]:
         return self.likelihood.projected()

@@ -81,8 +81,8 @@ class Table(Likelihood):
         for head in self.heads:
             head.build(features_shape)
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._prefixed([head(features) for head in self.heads])
+    def raw(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._prefixed([head.raw(features) for head in self.heads])
 
     def projected(self) -> dict[str, tuple[int, ...]]:
         return self._prefixed([head.projected() for head in self.heads])

@@ -49,9 +49,6 @@ class Chain(Hierarchy):
     def build(self, features_shape: tuple[int | None, ...]) -> None:
         self.build_layers(features_shape, beside=0)
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.heads[0](features)
-
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         pairs = zip(self.heads[1:], self.networks, strict=True)
         return chain.Chain(

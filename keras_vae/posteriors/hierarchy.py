@@ -47,6 +47,9 @@ class Hierarchy(Posterior):
     def projected(self) -> dict[str, tuple[int, ...]]:
         return self.heads[0].projected()
 
+    def raw(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.heads[0].raw(features)
+
     def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return self.heads[0].link(raw)
 

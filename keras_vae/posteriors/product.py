@@ -68,8 +68,8 @@ class Product(Posterior):
             if not block.built:
                 block.build(features_shape)
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _numbered([block(features) for block in self.blocks])
+    def raw(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _numbered([block.raw(features) for block in self.blocks])
 
     def projected(self) -> dict[str, tuple[int, ...]]:
         return _numbered([block.projected() for block in self.blocks])

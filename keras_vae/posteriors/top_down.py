@@ -52,15 +52,18 @@ class TopDown(Hierarchy):
         self.features_size = math.prod(axis or 1 for axis in features_shape[1:])
         self.build_layers(features_shape, beside=self.features_size)
 
-    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+    def raw(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         flat = keras.ops.reshape(features, (-1, self.features_size))
         return {
-            **self.heads[0](features),
+            **self.heads[0].raw(features),
             "features": keras.ops.cast(flat, self.density_dtype),
         }
 
+    def link(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**self.heads[0].link(_of_first(raw)), "features": raw["features"]}
+
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        first = {name: value for name, value in parameters.items() if name != "features"}
+        first = _of_first(parameters)
         pairs = zip(self.heads[1:], self.networks, strict=True)
         return chain.Chain(
             first=self.heads[0].distribution(first),
@@ -88,3 +91,8 @@ class TopDown(Hierarchy):
             learned=tuple(given),
             fixed=self.families(given),
         )
+
+
+def _of_first(values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What is the first head's."""
+    return {name: value for name, value in values.items() if name != "features"}
