@@ -1,5 +1,13 @@
 """Held-out numbers and latent diagnostics."""
 
+from keras_vae.evaluation.annealed import AnnealedLogLikelihood as AnnealedLogLikelihood
+from keras_vae.evaluation.annealed import (
+    annealed_importance_sampling as annealed_importance_sampling,
+)
+from keras_vae.evaluation.bidirectional import LogLikelihoodBounds as LogLikelihoodBounds
+from keras_vae.evaluation.bidirectional import (
+    bidirectional_monte_carlo as bidirectional_monte_carlo,
+)
 from keras_vae.evaluation.bits import bits_per_dimension as bits_per_dimension
 from keras_vae.evaluation.bound import Estimate as Estimate
 from keras_vae.evaluation.bound import Terms as Terms

@@ -141,16 +141,21 @@ def log_likelihood(
     log_sum, log_sum_of_squares = found["log_sum"], found["log_sum_of_squares"]
     sizes = np.exp(2 * log_sum - log_sum_of_squares).clip(1, num_samples)
     _warn_of_few(sizes, num_samples)
-    variances = (1 / sizes - 1 / num_samples) * num_samples / max(1, num_samples - 1)
-    errors = np.sqrt(variances) if num_samples > 1 else np.full(len(sizes), math.nan)
     return LogLikelihood(
         per_example=log_sum - math.log(num_samples),
-        standard_errors=errors,
+        standard_errors=standard_errors(sizes, num_samples),
         effective_sample_sizes=sizes,
         num_samples=num_samples,
         event_shape=vae.likelihood.event_shape,
         discrete=vae.likelihood.support.discrete,
     )
+
+
+def standard_errors(sizes: np.ndarray, num_samples: int) -> np.ndarray:
+    """Of the logarithm of the mean of K weights, from their effective number (delta method)."""
+    if num_samples == 1:
+        return np.full(len(sizes), math.nan)
+    return np.sqrt((1 / sizes - 1 / num_samples) * num_samples / (num_samples - 1))
 
 
 class _Sampler:

@@ -50,8 +50,18 @@ class Rows:
                 f"integer. Received: {self.memory!r}. The default is {MEMORY}."
             )
 
+    def at_once(self, bytes_of_row: int, most: int = sys.maxsize) -> int:
+        """How many rows a chunk has: as many as fit, one at least, `most` at most."""
+        return max(1, min(most, self.memory // max(1, bytes_of_row)))
+
     def __call__(
-        self, compute: Compute, source: Source, bytes_of_row: int, label: str, identity: str
+        self,
+        compute: Compute,
+        source: Source,
+        bytes_of_row: int,
+        label: str,
+        identity: str,
+        most: int = sys.maxsize,
     ) -> dict[str, np.ndarray]:
         """What `compute` gives of each row, by name, `[N, ...]` each.
 
@@ -61,8 +71,9 @@ class Rows:
             bytes_of_row: what computing one row takes.
             label: what is being computed, in a word or two.
             identity: of model, data and arguments: see `identity_of`.
+            most: how many rows a chunk may have.
         """
-        size = max(1, self.memory // max(1, bytes_of_row))
+        size = self.at_once(bytes_of_row, most)
         store = _Store(self.checkpoint, identity)
         parts = store.load()
         done = sum(len(next(iter(part.values()))) for part in parts)

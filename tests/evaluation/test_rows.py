@@ -27,6 +27,17 @@ def test_every_row_is_computed_once_and_in_order():
         np.testing.assert_array_equal(found["sum"], X.values.sum(axis=1))
 
 
+def test_a_chunk_has_no_more_rows_than_it_may():
+    sizes = []
+
+    def noted(source, numbers):
+        sizes.append(len(source))
+        return sums(source, numbers)
+
+    Rows(10**6, progress=False)(noted, X, bytes_of_row=10, label="", identity="", most=4)
+    assert sizes == [4, 4, 2]
+
+
 class Terminal(io.StringIO):
     """A terminal that keeps what it was sent."""
 
