@@ -25,6 +25,8 @@ from keras_vae.evaluation.disentanglement import mutual_information_gap as mutua
 from keras_vae.evaluation.disentanglement import (
     separated_attribute_predictability as separated_attribute_predictability,
 )
+from keras_vae.evaluation.gaps import InferenceGaps as InferenceGaps
+from keras_vae.evaluation.gaps import inference_gaps as inference_gaps
 from keras_vae.evaluation.latent import ActiveUnits as ActiveUnits
 from keras_vae.evaluation.latent import active_units as active_units
 from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
