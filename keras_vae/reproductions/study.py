@@ -116,6 +116,7 @@ class Study:
         reference: authors, title, year.
         variants: its rows.
         measure: the figures of a trained variant, by name.
+        reading: what the figures say beside the paper's, and why they differ.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Study:
     reference: str
     variants: tuple[Variant, ...]
     measure: Callable[[Trained], dict[str, Figure]]
+    reading: str
 
     def variant(self, name: str) -> Variant:
         """The variant of this name."""

@@ -65,7 +65,7 @@ def table(group: list[dict]) -> str:
         "|---|---|" + "---|" * (len(names) + 1),
         *(row(result, names) for result in group),
         "",
-        "; ".join(described(name, group) for name in names) + ".",
+        "; ".join(described(name, group) for name in names) + ". " + study.reading,
     ]
     return "\n".join(lines)
 
