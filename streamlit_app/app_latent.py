@@ -12,9 +12,10 @@ import streamlit as st
 from app_model import Shown
 from app_space import Space
 
+from keras_vae.evaluation import ActiveUnits
+
 POINTS = 1000  # of a map
 DRAWS = 1000  # of z ~ p(z), for its mean and its standard deviations
-ACTIVE = 0.01  # Burda et al. 2016: the variance over x of the mean of q(z_d|x) is above this
 PERPLEXITY = 30.0  # of t-SNE, where there are points enough
 CHOSEN = "chosen"  # the selection of a point in a map
 LEGEND = alt.Legend(orient="bottom", columns=5)  # as many as there is room for on a phone
@@ -69,7 +70,7 @@ def active(means: np.ndarray) -> np.ndarray:
     References: Y. Burda, R. Grosse and R. Salakhutdinov, Importance Weighted Autoencoders,
     ICLR 2016.
     """
-    return means.var(axis=0) > ACTIVE
+    return ActiveUnits(means.var(axis=0)).active
 
 
 def in_order(means: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ from keras_vae.data import DataSet
 EPOCHS = 40
 BATCH = 64
 RATE = 3e-3
-ACTIVE = 0.01  # the variance over x of a mean of q(z_d|x), above which d is in use
 DRAWS = 10  # of z for each x
 WEIGHTED_DRAWS = 50
 PICTURES = 16
@@ -66,7 +65,7 @@ class Result:
     @property
     def active(self) -> int:
         """How many latent dimensions are in use (Burda et al. 2016)."""
-        return int((self.spread > ACTIVE).sum())
+        return evaluation.ActiveUnits(self.spread).count
 
 
 @functools.cache

@@ -8,6 +8,8 @@ from app_latent import Examples
 from app_model import Shown
 from app_space import Space
 
+from keras_vae.evaluation import ActiveUnits
+
 SLIDERS = 12  # more dimensions than this are folded away
 SIZE = 112  # pixels of a picture
 
@@ -60,7 +62,7 @@ def about_sliders(shown: Shown, known: Examples, space: Space) -> str:
     used = int(app_latent.active(known.z).sum())
     return (
         f"{words}{used} of {shown.latent_size} dimensions are active; a dimension is **inactive** "
-        f"where the variance over x of the mean of q(z_d|x) is below {app_latent.ACTIVE} (Burda "
+        f"where the variance over x of the mean of q(z_d|x) is below {ActiveUnits.threshold} (Burda "
         f"et al. 2016), here over {len(known.z)} test examples."
     )
 

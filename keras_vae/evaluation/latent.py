@@ -48,7 +48,7 @@ class ActiveUnits:
     """
 
     variances: np.ndarray
-    threshold: float
+    threshold: float = ACTIVE
 
     @property
     def active(self) -> np.ndarray:

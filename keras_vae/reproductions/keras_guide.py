@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_vae import likelihoods, networks, posteriors, priors
 from keras_vae.data import DataSet
 from keras_vae.data.source import Source
-from keras_vae.evaluation.latent import ACTIVE, ActiveUnits
+from keras_vae.evaluation import ActiveUnits
 from keras_vae.reproductions import measures
 from keras_vae.reproductions.measures import NATS
 from keras_vae.reproductions.sets import grey_mnist
@@ -100,7 +100,7 @@ def _of_guide(model: GuideVAE, x: np.ndarray) -> dict[str, Figure]:
         error = float(nats.std(ddof=1) / math.sqrt(len(x)))
         figures[name] = Figure(float(nats.mean()), NATS, f"{how}; scale^2 = {variance:.4g}", error)
     figures["KL"] = Figure(float(kl.mean()), NATS, how)
-    units = ActiveUnits(mean.var(axis=0, ddof=1), ACTIVE)
+    units = ActiveUnits(mean.var(axis=0, ddof=1))
     return {**figures, **measures.active_of(units, len(x))}
 
 
