@@ -1,6 +1,7 @@
 """Held-out log p(x), by annealed importance sampling."""
 
 import dataclasses
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def annealed_importance_sampling(
         source,
         bytes_of_row,
         "log p(x) by annealing",
-        identity_of(vae, source, group=size, **annealer.arguments),
+        functools.partial(identity_of, vae, source, group=size, **annealer.arguments),
         most=annealer.most_rows,
     )
     sizes = found["effective_sample_sizes"]

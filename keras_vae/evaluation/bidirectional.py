@@ -1,6 +1,7 @@
 """log p(x) of a model's own samples, from below and from above."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,9 @@ def bidirectional_monte_carlo(
         source,
         bytes_of_row,
         "log p(x) from both sides",
-        identity_of(vae, source, group=size, both_ways=True, **annealer.arguments),
+        functools.partial(
+            identity_of, vae, source, group=size, both_ways=True, **annealer.arguments
+        ),
         most=annealer.most_rows,
     )
     return LogLikelihoodBounds(

@@ -1,6 +1,7 @@
 """The held-out bound, and what a model without a latent variable would reach."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def terms(
 
     one = vae._checked(source[:1])
     row = bytes_of(block, *one, tf.zeros(1, tf.int64), tf.constant(0), max(sizes))
-    identity = identity_of(vae, source, terms=count, seed=seed)
+    identity = functools.partial(identity_of, vae, source, terms=count, seed=seed)
     found = Rows(memory, progress, checkpoint)(compute, source, row, "ELBO", identity)
     return Terms(**found)
 

@@ -1,6 +1,7 @@
 """What the bound loses: to the encoder, and to the family of q(z|x)."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def inference_gaps(
         source,
         own.bytes_of_row(source, min(num_samples, AT_ONCE)),
         "inference gaps",
-        identity_of(
+        functools.partial(
+            identity_of,
             vae,
             source,
             num_samples=num_samples,

@@ -136,7 +136,7 @@ def log_likelihood(
         source,
         sampler.bytes_of_row(source),
         "log p(x)",
-        identity_of(vae, source, num_samples=num_samples, seed=seed),
+        functools.partial(identity_of, vae, source, num_samples=num_samples, seed=seed),
     )
     log_sum, log_sum_of_squares = found["log_sum"], found["log_sum_of_squares"]
     sizes = np.exp(2 * log_sum - log_sum_of_squares).clip(1, num_samples)

@@ -5,6 +5,7 @@ rows were computed with it. So the chunks may follow the memory at hand, and a r
 stopped goes on where it was.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -60,7 +61,7 @@ class Rows:
         source: Source,
         bytes_of_row: int,
         label: str,
-        identity: str,
+        identity: Callable[[], str],
         most: int = sys.maxsize,
     ) -> dict[str, np.ndarray]:
         """What `compute` gives of each row, by name, `[N, ...]` each.
@@ -70,7 +71,7 @@ class Rows:
             source: all rows.
             bytes_of_row: what computing one row takes.
             label: what is being computed, in a word or two.
-            identity: of model, data and arguments: see `identity_of`.
+            identity: of model, data and arguments, asked for if there is a checkpoint.
             most: how many rows a chunk may have.
         """
         size = self.at_once(bytes_of_row, most)
@@ -97,9 +98,9 @@ class Rows:
 class _Store:
     """The checkpoint's file, or nothing."""
 
-    def __init__(self, path: str | Path | None, identity: str) -> None:
+    def __init__(self, path: str | Path | None, identity: Callable[[], str]) -> None:
         self.path = None if path is None else Path(path)
-        self.identity = identity
+        self.identity = "" if path is None else identity()
         self.saved = time.monotonic()
 
     def load(self) -> list[dict[str, np.ndarray]]:
@@ -144,7 +145,8 @@ def held_still(source: Source) -> Source:
 def identity_of(vae: VAE, source: Source, **arguments: object) -> str:
     """A fingerprint of the model's weights and configuration, the data and the arguments."""
     digest = hashlib.sha256(repr(sorted(arguments.items())).encode())
-    digest.update(repr(vae.get_config()).encode())
+    with contextlib.suppress(NotImplementedError):  # a network that cannot say how it was made
+        digest.update(repr(vae.get_config()).encode())
     for weight in vae.weights:
         digest.update(np.asarray(weight).tobytes())
     for start in range(0, len(source), 1000):

@@ -259,6 +259,23 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, changed):
         log_likelihood(vae, checkpoint=file, **arguments)
 
 
+@few_do_not_matter
+def test_a_network_that_cannot_say_how_it_was_made_can_be_evaluated(tmp_path):
+    class Plain(keras.layers.Layer):
+        def __init__(self, dense):
+            super().__init__()
+            self.dense = dense
+
+        def call(self, x):
+            return self.dense(keras.ops.reshape(x, (-1, 16)))
+
+    vae = make_vae(encoder=lambda: Plain(keras.layers.Dense(3)))
+    x = data_for(vae.likelihood, 3)
+    found = log_likelihood(vae, x, 50)
+    kept = log_likelihood(vae, x, 50, checkpoint=tmp_path / "kept.npz")
+    np.testing.assert_array_equal(found.per_example, kept.per_example)
+
+
 # What is said of it
 
 

@@ -22,7 +22,7 @@ def sums(source, numbers):
 
 def test_every_row_is_computed_once_and_in_order():
     for memory in (1, 30, 10**6):
-        found = Rows(memory, progress=False)(sums, X, bytes_of_row=10, label="", identity="")
+        found = Rows(memory, progress=False)(sums, X, bytes_of_row=10, label="", identity=str)
         np.testing.assert_array_equal(found["number"], np.arange(10))
         np.testing.assert_array_equal(found["sum"], X.values.sum(axis=1))
 
@@ -34,7 +34,7 @@ def test_a_chunk_has_no_more_rows_than_it_may():
         sizes.append(len(source))
         return sums(source, numbers)
 
-    Rows(10**6, progress=False)(noted, X, bytes_of_row=10, label="", identity="", most=4)
+    Rows(10**6, progress=False)(noted, X, bytes_of_row=10, label="", identity=str, most=4)
     assert sizes == [4, 4, 2]
 
 
@@ -50,7 +50,7 @@ class Terminal(io.StringIO):
 def test_a_bar_is_shown_on_a_terminal_that_wants_one(monkeypatch, stream, progress):
     shown = stream()
     monkeypatch.setattr(sys, "stderr", shown)
-    Rows(20, progress)(sums, X, bytes_of_row=10, label="log p(x)", identity="")
+    Rows(20, progress)(sums, X, bytes_of_row=10, label="log p(x)", identity=str)
     assert ("log p(x)" in shown.getvalue()) == (stream is Terminal and progress)
     if stream is Terminal and progress:
         assert "100%" in shown.getvalue()
@@ -65,25 +65,25 @@ def test_what_is_finished_is_kept_now_and_then_and_at_the_end(tmp_path, monkeypa
         return sums(source, numbers)
 
     monkeypatch.setattr(rows, "SECONDS", 1e9)
-    Rows(20, False, file)(looking, X, bytes_of_row=10, label="", identity="me")
+    Rows(20, False, file)(looking, X, bytes_of_row=10, label="", identity=lambda: "me")
     assert there == [False] * 5
     assert file.exists()
 
     file.unlink()
     there.clear()
     monkeypatch.setattr(rows, "SECONDS", 0.0)
-    Rows(20, False, file)(looking, X, bytes_of_row=10, label="", identity="me")
+    Rows(20, False, file)(looking, X, bytes_of_row=10, label="", identity=lambda: "me")
     assert there == [False] + [True] * 4
 
 
 def test_what_is_finished_is_not_computed_again(tmp_path):
     file = tmp_path / "kept.npz"
-    first = Rows(20, False, file)(sums, X, bytes_of_row=10, label="", identity="me")
+    first = Rows(20, False, file)(sums, X, bytes_of_row=10, label="", identity=lambda: "me")
 
     def never(source, numbers):
         raise AssertionError("computed again")
 
-    again = Rows(20, False, file)(never, X, bytes_of_row=10, label="", identity="me")
+    again = Rows(20, False, file)(never, X, bytes_of_row=10, label="", identity=lambda: "me")
     np.testing.assert_array_equal(again["sum"], first["sum"])
 
 
