@@ -16,6 +16,10 @@ from keras_vae.evaluation.bound import elbo as elbo
 from keras_vae.evaluation.bound import independent_baseline as independent_baseline
 from keras_vae.evaluation.bound import rate as rate
 from keras_vae.evaluation.bound import terms as terms
+from keras_vae.evaluation.coverage import DensityCoverage as DensityCoverage
+from keras_vae.evaluation.coverage import PrecisionRecall as PrecisionRecall
+from keras_vae.evaluation.coverage import density_coverage as density_coverage
+from keras_vae.evaluation.coverage import precision_recall as precision_recall
 from keras_vae.evaluation.decomposition import Decomposition as Decomposition
 from keras_vae.evaluation.decomposition import kl_decomposition as kl_decomposition
 from keras_vae.evaluation.disentanglement import DCI as DCI
@@ -25,6 +29,8 @@ from keras_vae.evaluation.disentanglement import mutual_information_gap as mutua
 from keras_vae.evaluation.disentanglement import (
     separated_attribute_predictability as separated_attribute_predictability,
 )
+from keras_vae.evaluation.features import features_of as features_of
+from keras_vae.evaluation.frechet import frechet_distance as frechet_distance
 from keras_vae.evaluation.gaps import InferenceGaps as InferenceGaps
 from keras_vae.evaluation.gaps import inference_gaps as inference_gaps
 from keras_vae.evaluation.latent import ActiveUnits as ActiveUnits

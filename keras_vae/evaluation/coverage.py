@@ -1,0 +1,156 @@
+"""How far generated examples lie where the real ones do, and the other way round.
+
+The balls of a set are centred at its points; each has the distance of its centre to the k-th
+nearest other point of the set as radius, so it contains k others at least.
+"""
+
+import dataclasses
+import numbers
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_vae.evaluation.features import Features, pair_of_features
+
+ROUNDING = 1e-12  # of squared distances, in units of the largest squared norm
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecisionRecall:
+    """Shares of examples, in [0, 1].
+
+    Attributes:
+        precision: of the generated examples that lie in a ball of the real ones.
+        recall: of the real examples that lie in a ball of the generated ones.
+    """
+
+    precision: float
+    recall: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DensityCoverage:
+    """Both near 1 where the two distributions are equal.
+
+    Attributes:
+        density: how many balls of the real examples a generated one lies in, in the mean, over
+            k. It may exceed 1.
+        coverage: the share of the real examples whose ball has a generated one in it, in [0, 1].
+    """
+
+    density: float
+    coverage: float
+
+
+def precision_recall(
+    real: Any,
+    generated: Any,
+    neighbours: int = 3,
+    features: Features = None,
+    batch_size: int = 500,
+) -> PrecisionRecall:
+    """The share of generated examples that are like real ones, and of real that are generated.
+
+    `precision = mean_j 1[exists i: |y_j - x_i| <= r_k(x_i)]`, `recall = mean_i 1[exists j:
+    |x_i - y_j| <= r_k(y_j)]`, with r_k the distance to the k-th nearest other point of the same
+    set. A model that leaves out part of the data has low recall; one that makes what is not
+    in the data, low precision. One outlier in a set has a large ball, and raises the other's
+    share: `density_coverage` is the remedy.
+
+    Args:
+        real: `[N, *E]`, or a source.
+        generated: `[M, *E]`, or a source, such as `vae.sample(5000, draw=True)`.
+        neighbours: k.
+        features: see `features_of`; None for the values themselves.
+        batch_size: how many x, and rows of the matrix of distances, are computed at once.
+
+    Raises:
+        ValueError: if a set has no k others for a point, or see `features_of`.
+
+    References: T. Kynkaanniemi, T. Karras, S. Laine, J. Lehtinen and T. Aila, Improved Precision
+    and Recall Metric for Assessing Generative Models, NeurIPS 2019.
+    """
+    x, y = pair_of_features(real, generated, features, batch_size)
+    of_real, of_generated = _Balls(x, neighbours, "real"), _Balls(y, neighbours, "generated")
+    return PrecisionRecall(
+        precision=float(np.mean(of_real.around(y, batch_size)[0] > 0)),
+        recall=float(np.mean(of_generated.around(x, batch_size)[0] > 0)),
+    )
+
+
+def density_coverage(
+    real: Any,
+    generated: Any,
+    neighbours: int = 5,
+    features: Features = None,
+    batch_size: int = 500,
+) -> DensityCoverage:
+    """How densely generated examples lie among real ones, and how many of these they reach.
+
+    `density = 1 / (k M) sum_j sum_i 1[|y_j - x_i| <= r_k(x_i)]`, `coverage = mean_i 1[exists j:
+    |y_j - x_i| <= r_k(x_i)]`, with r_k the distance to the k-th nearest other real point. For
+    equal distributions the expected density is 1, and the expected coverage `1 - (N - 1) ...
+    (N - k) / ((N + M - 1) ... (N + M - k))`: 0.97 for k = 5 and large N = M.
+
+    Args:
+        real: `[N, *E]`, or a source.
+        generated: `[M, *E]`, or a source, such as `vae.sample(5000, draw=True)`.
+        neighbours: k.
+        features: see `features_of`; None for the values themselves.
+        batch_size: how many x, and rows of the matrix of distances, are computed at once.
+
+    Raises:
+        ValueError: if the real set has no k others for a point, or see `features_of`.
+
+    References: M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi and J. Yoo, Reliable Fidelity and Diversity
+    Metrics for Generative Models, ICML 2020.
+    """
+    x, y = pair_of_features(real, generated, features, batch_size)
+    balls, reached = _Balls(x, neighbours, "real").around(y, batch_size)
+    return DensityCoverage(density=float(balls.mean() / neighbours), coverage=float(reached.mean()))
+
+
+class _Balls:
+    """The balls of a set of points `[N, F]`, up to the k-th nearest other point."""
+
+    def __init__(self, points: np.ndarray, neighbours: int, argument: str) -> None:
+        from sklearn.neighbors import NearestNeighbors  # a second to import, and for this alone
+
+        _require_neighbours(neighbours, len(points), argument)
+        self.centre = points.mean(axis=0)  # from here distances lose the fewest digits
+        self.points = points - self.centre
+        # Without a query each point is its own, and is not counted as its neighbour.
+        nearest = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(self.points)
+        self.squared_radii = nearest.kneighbors()[0][:, -1] ** 2
+
+    def around(self, others: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """How many balls each other point lies in `[M]`, and whether a ball has one `[N]`."""
+        counts, reached = [], np.zeros(len(self.points), bool)
+        for inside in self._inside(others, batch_size):
+            counts.append(inside.sum(axis=1))
+            reached |= inside.any(axis=0)
+        return np.concatenate(counts), reached
+
+    def _inside(self, others: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        from sklearn.metrics.pairwise import euclidean_distances
+
+        others = others - self.centre
+        # A point on a sphere is in the ball, though its distance be rounded otherwise than the
+        # radius was.
+        limits = self.squared_radii + ROUNDING * max(
+            np.max(np.sum(points**2, axis=1)) for points in (self.points, others)
+        )
+        for start in range(0, len(others), batch_size):
+            some = others[start : start + batch_size]
+            yield euclidean_distances(some, self.points, squared=True) <= limits
+
+
+def _require_neighbours(neighbours: object, rows: int, argument: str) -> None:
+    integer = isinstance(neighbours, numbers.Integral) and not isinstance(neighbours, bool)
+    if not integer or not 1 <= neighbours < rows:  # type: ignore[operator]  # an integer here
+        raise ValueError(
+            "`neighbours` says which other point a ball reaches to. Expected: a positive integer "
+            f"below the number of examples, of `{argument}` {rows}. Received: {neighbours!r}. Take "
+            "fewer neighbours, or more examples."
+        )
