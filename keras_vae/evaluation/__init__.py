@@ -16,6 +16,9 @@ from keras_vae.evaluation.bound import elbo as elbo
 from keras_vae.evaluation.bound import independent_baseline as independent_baseline
 from keras_vae.evaluation.bound import rate as rate
 from keras_vae.evaluation.bound import terms as terms
+from keras_vae.evaluation.classifier_two_sample import (
+    classifier_two_sample_test as classifier_two_sample_test,
+)
 from keras_vae.evaluation.coverage import DensityCoverage as DensityCoverage
 from keras_vae.evaluation.coverage import PrecisionRecall as PrecisionRecall
 from keras_vae.evaluation.coverage import density_coverage as density_coverage
@@ -33,9 +36,11 @@ from keras_vae.evaluation.features import features_of as features_of
 from keras_vae.evaluation.frechet import frechet_distance as frechet_distance
 from keras_vae.evaluation.gaps import InferenceGaps as InferenceGaps
 from keras_vae.evaluation.gaps import inference_gaps as inference_gaps
+from keras_vae.evaluation.kernel_two_sample import kernel_two_sample_test as kernel_two_sample_test
 from keras_vae.evaluation.latent import ActiveUnits as ActiveUnits
 from keras_vae.evaluation.latent import active_units as active_units
 from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
 from keras_vae.evaluation.latent import latent_means as latent_means
 from keras_vae.evaluation.log_likelihood import LogLikelihood as LogLikelihood
 from keras_vae.evaluation.log_likelihood import log_likelihood as log_likelihood
+from keras_vae.evaluation.two_sample import TwoSampleTest as TwoSampleTest
