@@ -120,6 +120,33 @@ def kl_bars(kl: np.ndarray) -> Figure:
     return figure
 
 
+def predictive_check(
+    replicates: Mapping[str, np.ndarray],
+    observed: Mapping[str, float],
+    p_values: Mapping[str, float],
+) -> Figure:
+    """A statistic of replicated data sets as a histogram, that of the data as a line, for each.
+
+    Args:
+        replicates: T(x_rep), `[R]`, by the statistic's name; as of
+            `keras_vae.evaluation.predictive_check`, and so the others.
+        observed: T(x).
+        p_values: two-sided.
+    """
+    columns = min(3, len(replicates))
+    rows = math.ceil(len(replicates) / columns)
+    figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(replicates) :]:
+        axes.axis("off")
+    for axes, (name, values) in zip(grid, replicates.items(), strict=False):
+        axes.hist(values, bins="sqrt", color=TRAINING, alpha=0.6, label="replicated")
+        axes.axvline(observed[name], color=VALIDATION, label="data")
+        axes.set(title=f"{name}, p = {p_values[name]:.2g}", xlabel="T(x)", ylabel="data sets")
+    grid[0].legend()
+    return figure
+
+
 def _show(axes: Axes, image: np.ndarray, low: float, high: float) -> None:
     """An image as it is; anything else as a strip of its values."""
     is_image = image.ndim == 3 and image.shape[-1] in (1, 3)

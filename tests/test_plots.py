@@ -70,3 +70,16 @@ def test_kl_bars_are_sorted_and_named():
     assert [bar.get_height() for bar in axes.patches] == [2.0, 1.0, 0.1]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "0"]
     assert "Sum 3.10 nats" in axes.get_title()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_predictive_check_shows_all_replicates_and_the_data(count):
+    random = np.random.default_rng(0)
+    replicates = {f"T{i}": random.normal(size=40) for i in range(count)}
+    observed = {name: float(i) for i, name in enumerate(replicates)}
+    figure = plots.predictive_check(replicates, observed, dict.fromkeys(replicates, 0.125))
+    shown = [axes for axes in figure.axes if axes.patches]
+    for axes, name in zip(shown, replicates, strict=True):
+        assert sum(bar.get_height() for bar in axes.patches) == 40
+        assert axes.lines[0].get_xdata() == [observed[name]] * 2
+        assert axes.get_title() == f"{name}, p = 0.12"

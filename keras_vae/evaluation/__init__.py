@@ -43,4 +43,6 @@ from keras_vae.evaluation.latent import kl_per_dimension as kl_per_dimension
 from keras_vae.evaluation.latent import latent_means as latent_means
 from keras_vae.evaluation.log_likelihood import LogLikelihood as LogLikelihood
 from keras_vae.evaluation.log_likelihood import log_likelihood as log_likelihood
+from keras_vae.evaluation.predictive_check import PredictiveCheck as PredictiveCheck
+from keras_vae.evaluation.predictive_check import predictive_check as predictive_check
 from keras_vae.evaluation.two_sample import TwoSampleTest as TwoSampleTest
