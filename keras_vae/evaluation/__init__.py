@@ -4,6 +4,10 @@ from keras_vae.evaluation.annealed import AnnealedLogLikelihood as AnnealedLogLi
 from keras_vae.evaluation.annealed import (
     annealed_importance_sampling as annealed_importance_sampling,
 )
+from keras_vae.evaluation.anomaly import anomaly_scores as anomaly_scores
+from keras_vae.evaluation.anomaly import perturbed as perturbed
+from keras_vae.evaluation.auroc import AUROC as AUROC
+from keras_vae.evaluation.auroc import auroc as auroc
 from keras_vae.evaluation.bidirectional import LogLikelihoodBounds as LogLikelihoodBounds
 from keras_vae.evaluation.bidirectional import (
     bidirectional_monte_carlo as bidirectional_monte_carlo,
