@@ -1,5 +1,6 @@
 """The examples run, their formulas are right, and a short run shows what they say."""
 
+import anomalies_of_fashion
 import bits_of_grey_digits
 import correlation_of_latents
 import counts_of_single_cells
@@ -152,6 +153,18 @@ def test_a_mixture_codes_grey_digits_in_fewer_bits():
     found = bits_of_grey_digits.run(rows=1_000, epochs=3, tests=200)
     assert found["DiscretisedLogisticMixture"] < found["DiscretisedLogistic"] - 0.1
     assert 0 < found["DiscretisedLogisticMixture"] < 8
+
+
+@pytest.mark.filterwarnings("ignore:.*effective samples")
+def test_digits_are_likelier_than_the_clothes_of_the_training_set():
+    needs("mnist")
+    needs("fashion-mnist")
+    found = anomalies_of_fashion.areas(
+        "fashion_mnist", "mnist", rows=2_000, epochs=2, units=32, tests=60, num_samples=5
+    )
+    plain, ratio = found.values()
+    assert plain.value < 0.5 - 4 * plain.standard_error
+    assert ratio.value > plain.value + 0.1
 
 
 def test_imputation_is_nearer_than_the_column_mean():
