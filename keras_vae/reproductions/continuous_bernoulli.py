@@ -114,8 +114,9 @@ STUDY = Study(
     ),
     measure=measure,
     reading=(
-        "The bound is that of a density on [0, 1] for both rows: a model trained with the Bernoulli's "
-        "formula loses by it, and less if its means are matched. At 0 and 1 the density grows without limit with the logits, so that "
-        "the size of the difference depends on how long one trains. The paper's figures are of other metrics."
+        "The bound is that of a density on [0, 1] for both rows: a model trained with the "
+        "Bernoulli's formula loses by it, less if its means are matched. At 0 and 1 the density "
+        "grows without limit with the logits, so that the size of the difference depends on how "
+        "long one trains. The paper's figures are of other metrics."
     ),
 )

@@ -67,7 +67,8 @@ STUDY = Study(
     ),
     measure=bound,
     reading=(
-        "More latents come to a better bound, and superfluous ones (200 on MNIST) do no harm, as in the "
-        "paper. The paper trains on up to 10^8 examples and shows curves, no numbers."
+        "More latents come to a better bound, in the paper's order, up to those that are more than "
+        "needed: 200 on MNIST do not overfit, there as here, and are 1.4 nats behind 20 after a "
+        "million examples. The paper goes on to 10^8, and shows curves, no numbers."
     ),
 )
