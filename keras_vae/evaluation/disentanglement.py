@@ -11,9 +11,6 @@ known classes of each x.
 import dataclasses
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.tree import DecisionTreeClassifier
 
 BINS = 20
 TREES = 50
@@ -124,6 +121,8 @@ def dci(latents: np.ndarray, factors: np.ndarray, seed: int = 0) -> DCI:
     References: C. Eastwood and C. K. I. Williams, A Framework for the Quantitative Evaluation of
     Disentangled Representations, ICLR 2018.
     """
+    from sklearn.ensemble import RandomForestClassifier  # a second to import, and for this alone
+
     latents, factors = _checked(latents, factors)
     if factors.shape[1] < 2:
         raise ValueError(
@@ -163,6 +162,9 @@ def concentration(importances: np.ndarray) -> float:
 
 
 def _score(z: np.ndarray, v: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.tree import DecisionTreeClassifier
+
     tree = DecisionTreeClassifier(
         max_leaf_nodes=len(np.unique(v)), class_weight="balanced", random_state=0
     )
