@@ -227,7 +227,7 @@ def test_what_is_asked_of_a_model_is_that_of_the_array(kind):
         lambda x: evaluation.kl_per_dimension(vae, x, batch_size=5),
     ):
         np.testing.assert_allclose(call(matrix(x)), call(x), rtol=1e-6)
-    assert evaluation.elbo(vae, matrix(x), batch_size=5) == evaluation.elbo(vae, x, batch_size=5)
+    assert evaluation.elbo(vae, matrix(x), memory=1) == evaluation.elbo(vae, x, memory=1)
     assert evaluation.independent_baseline(
         vae.likelihood, matrix(x), matrix(x), batch_size=5
     ).mean == pytest.approx(
@@ -376,7 +376,7 @@ def test_no_more_than_some_rows_are_made_dense_at_once(monkeypatch):
     vae = model(eagerly=False)
     vae.fit(x, batch_size=1_000, verbose=0, validation_data=x)
     vae.predict(x, batch_size=1_000, verbose=0)
-    evaluation.elbo(vae, x, num_samples=1)
+    evaluation.elbo(vae, x, num_samples=1, memory=2**20)
     vae.fit_prior(x, num_components=1, seed=0)
     assert made
     assert max(made) <= limit
