@@ -42,7 +42,7 @@ FILES = (
 class Run:
     """A folder that one training run writes, and can be continued from.
 
-    Files: `recipe.json` from the start; `history.csv` and `checkpoint/` after every epoch;
+    Files: `recipe.json` from the start; `history.csv` and `checkpoint/` while it is trained;
     `model.keras`, `assumptions.md`, `assumptions.json`, `metrics.json` and the pictures at
     the end. Each appears whole: it is written beside its place and renamed.
 
@@ -151,14 +151,14 @@ class Run:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes the history, then the checkpoint, after every epoch.
+    """Writes the history, then the checkpoint: after every epoch, or now and then.
 
     A run killed between the two has a row more than its checkpoint has epochs, and drops it.
 
     Args:
         run: where to.
         epochs: how many were done before.
-        every: seconds that pass between two checkpoints; the last epoch has one.
+        every: seconds that pass between two checkpoints; the end of training has one.
     """
 
     def __init__(self, run: Run, epochs: int, every: float = 0.0) -> None:
@@ -167,17 +167,25 @@ class Recorder(keras.callbacks.Callback):
         self.rows = run.history(epochs)
         self.every = every
         self.saved = time.monotonic()
+        self.unsaved = 0  # epochs done, if no checkpoint has them
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Adds a row and replaces the checkpoint."""
+        """Adds a row, and replaces the checkpoint if it is time."""
         for name, value in {"epoch": epoch + 1, **(logs or {})}.items():
             self.rows.setdefault(name, []).append(float(value))
-        now = time.monotonic()
-        if now - self.saved < self.every and epoch + 1 < self.params["epochs"]:
-            return
+        self.unsaved = epoch + 1
+        if time.monotonic() - self.saved >= self.every:
+            self._save()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Saves what no checkpoint has, wherever training ended."""
+        if self.unsaved:
+            self._save()
+
+    def _save(self) -> None:
         self.run.write_history(self.rows)
-        self.run.save_checkpoint(self.model, epoch + 1)
-        self.saved = now
+        self.run.save_checkpoint(self.model, self.unsaved)
+        self.saved, self.unsaved = time.monotonic(), 0
 
 
 def train(

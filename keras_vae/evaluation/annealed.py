@@ -148,7 +148,7 @@ def summary(log_weights: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _warn_of_few(sizes: np.ndarray, num_chains: int) -> None:
-    few = int(np.sum(sizes < FEW))
+    few = int(np.sum(~(sizes >= FEW)))  # NaN, of weights that are all 0, is few, too
     if few and num_chains > FEW:
         warnings.warn(
             f"{few} of {len(sizes)} examples have fewer than {FEW:g} effective chains of "

@@ -32,7 +32,8 @@ def anomaly_scores(
     share. It helps by no means always, and depends on how p_0 was trained.
 
     Where x is unlike the training data, q(z|x) is seldom near p(z|x), and `log_likelihood`
-    warns of it: the score is then too large, on the side where it should be.
+    warns of it: log p(x) is then too low and the plain score too large, on the side where it
+    should be. Where the background's own encoder misses x the ratio is too small, on the other.
 
     Args:
         vae: the model of the data.

@@ -163,7 +163,7 @@ def independent_baseline(
     What the same family reaches with independent values and no latent variable: a model
     that is not better than this has learned nothing of how values go together. Where mean and
     variance give the maximum likelihood (Bernoulli, Normal, Poisson, Multinomial) nothing of
-    the family does better. Of others, such as many categories or heavy tails, they say
+    the family does better on `x_train`. Of others, such as many categories or heavy tails, they say
     less: there a model that has `keras.layers.Rescaling(0.0)` as its decoder, trained, is the
     stronger baseline.
 
@@ -174,7 +174,7 @@ def independent_baseline(
         batch_size: how many x are computed at once.
     """
     dtype = likelihood.density_dtype
-    train, held_out = likelihood.as_source(x_train), likelihood.as_source(x)
+    train, held_out = likelihood.as_source(x_train), held_still(likelihood.as_source(x))
     mean, variance = (tf.cast(m, dtype) for m in train.moments(limit=10**9))
     parameters = likelihood.independent(mean, variance)
     parts = []

@@ -23,8 +23,9 @@ def classifier_two_sample_test(
     """How well a classifier tells real from generated examples that it was not trained on.
 
     It is trained on a random half of each set and judged on the other halves, as many of both.
-    Where the distributions are equal the number it has right is Binomial(n, 1/2) of n held-out
-    examples, which gives the p-value, one-sided. It has power only where the classifier finds
+    Where the distributions are equal the number it has right is at most as spread as
+    Binomial(n, 1/2) of n held-out examples, which gives the p-value, one-sided and conservative
+    (as spread if it calls each set real half the time). It has power only where the classifier finds
     a difference: a logistic regression sees no further than the means of the features.
 
     Args:

@@ -1,6 +1,7 @@
 """What the KL is spent on: mutual information, total correlation, dimensions one by one."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from keras_vae.arguments import positive_integer
 from keras_vae.divergences import factors, log_prob_per_dimension
-from keras_vae.evaluation.bound import Estimate, estimate
+from keras_vae.evaluation.bound import Estimate
 from keras_vae.evaluation.draws import draws, seeds_of_rows
 from keras_vae.evaluation.rows import MEMORY, held_still
 from keras_vae.vae import VAE
@@ -37,7 +38,7 @@ class Decomposition:
 
 
 def kl_decomposition(
-    vae: VAE, x: Any, num_samples: int = 1, seed: int = 0, memory: int = MEMORY
+    vae: VAE, x: Any, num_samples: int = 2, seed: int = 0, memory: int = MEMORY
 ) -> Decomposition:
     """`KL = I(x; z) + KL(q(z) || p(z))`, and the second part split by dimensions.
 
@@ -47,7 +48,8 @@ def kl_decomposition(
         sum_d KL(q(z_d) || p(z_d)) = E[sum_d log q(z_d) - log p(z)].
 
     It is of these x: the information is at most log N, and a few x seem more different than
-    many do. The standard errors are over the draws, for these x.
+    many do. The standard errors are over the draws alone, for these x; of a single draw for each
+    there is none.
 
     Args:
         vae: the model; one of x alone, or conditional where p(z) is not.
@@ -75,14 +77,24 @@ def kl_decomposition(
     split = _splits(q) and _splits(p)
     found = [_log_densities(q, p, some, split).numpy() for some in _chunks(z, memory)]
     # Of each draw: log q(z|x), log q(z), log p(z) and, where they split, sum_d log q(z_d).
-    own, joint, prior, product = np.concatenate(found).astype("float64").T
+    columns = np.concatenate(found).astype("float64").T
+    own, joint, prior, product = columns.reshape(4, -1, count)  # [N, K] each
     return Decomposition(
-        kl=estimate(own - prior),
-        mutual_information=estimate(own - joint),
-        marginal_kl=estimate(joint - prior),
-        total_correlation=estimate(joint - product) if split else None,
-        dimension_kl=estimate(product - prior) if split else None,
+        kl=_over_draws(own - prior),
+        mutual_information=_over_draws(own - joint),
+        marginal_kl=_over_draws(joint - prior),
+        total_correlation=_over_draws(joint - product) if split else None,
+        dimension_kl=_over_draws(product - prior) if split else None,
     )
+
+
+def _over_draws(values: np.ndarray) -> Estimate:
+    """The mean of `[N, K]`, and its error where the N rows are what they are: K draws of each."""
+    size, count = values.shape
+    if count == 1:
+        return Estimate(float(values.mean()), math.nan, size)
+    variance = values.var(axis=1, ddof=1).mean() / (size * count)
+    return Estimate(float(values.mean()), math.sqrt(variance), size)
 
 
 def _first(vae: VAE, x: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import tensorflow as tf
 from keras_vae.arguments import positive_integer
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source
+from keras_vae.evaluation.annealed import summary
 from keras_vae.evaluation.annealing import require_labels
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.draws import AT_ONCE, blocks
+from keras_vae.evaluation.log_likelihood import warn_of_few
 from keras_vae.evaluation.own_posterior import OwnPosterior, Parameters
 from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 from keras_vae.vae import VAE
@@ -88,7 +89,7 @@ def inference_gaps(
     rate falling to 0 as a cosine. What is reported of q* is from draws that it was not
     optimised on, the same noise as for q: no optimism, and little noise in the difference.
     Too few steps leave a part of the amortisation gap to the approximation gap: a value moves
-    by `num_steps * learning_rate / 2` at most, 5 by default. Twice the steps should change
+    by about `num_steps * learning_rate / 2`, 5 by default. Twice the steps should change
     nothing.
 
     Free for each x is what the head gives for each x. Weights that all x share, of the
@@ -110,6 +111,9 @@ def inference_gaps(
         memory: bytes that the tensors of one chunk may take; a row and 250 draws is the least.
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
+
+    Warns:
+        UserWarning: see `log_likelihood`, of q* where log p(x) is estimated with it.
 
     Raises:
         ValueError: if the draws of q(z|x) have no gradient, a label is not known, an argument is
@@ -140,6 +144,8 @@ def inference_gaps(
             seed=seed,
         ),
     )
+    if log_p is None:
+        warn_of_few(found["effective_sample_sizes"], num_samples)
     return InferenceGaps(
         log_likelihood=found["log_mean"] + log_label if log_p is None else log_p,
         optimised_bound=found["optimised"] + log_label,
@@ -164,7 +170,7 @@ class _Bounds:
         return {
             "amortised": amortised.mean(0),
             "optimised": optimised.mean(0),
-            "log_mean": np.logaddexp.reduce(optimised) - math.log(len(optimised)),
+            **summary(optimised),
         }
 
     def _log_weights(

@@ -9,6 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import divergences
+from keras_vae.evaluation.draws import draws, seeds_of_rows
+from keras_vae.evaluation.rows import held_still
 from keras_vae.vae import VAE
 
 DRAWS = 10  # of z for each x, where a KL has no closed form
@@ -28,12 +30,15 @@ def kl_per_dimension(vae: VAE, x: Any, batch_size: int = 500, seed: int = 0) -> 
         NotImplementedError: if the dimensions of q(z|x), or of p(z), are not independent: what
             correlations cost has no dimension to be booked on.
     """
-    source = vae.likelihood.as_source(x)
+    source = held_still(vae.likelihood.as_source(x))
     parts = []
     for start in range(0, len(source), batch_size):
-        some = source[start : start + batch_size]
-        q, p = vae.latents(some)
-        z = q.sample(DRAWS, seed=tf.constant([seed, start]))
+        values, given = vae._checked(source[start : start + batch_size], optional=("size_factor",))
+        given = vae._known(values, given)
+        parameters = vae._posterior_parameters(values, given)
+        numbers = tf.range(start, start + len(values), dtype=tf.int64)
+        z = draws(vae, parameters, DRAWS, seeds_of_rows(seed, numbers, tf.constant(0)))
+        q, p = vae.posterior.distribution(parameters), vae._prior(given)
         parts.append(divergences.kl_per_dimension(q, p, z).numpy())
     return np.concatenate(parts).mean(axis=0)
 
@@ -84,6 +89,6 @@ def active_units(vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int = 
 
 
 def _posteriors(vae: VAE, x: Any, batch_size: int) -> Iterator[tfd.Distribution]:
-    source = vae.likelihood.as_source(x)
+    source = held_still(vae.likelihood.as_source(x))
     for start in range(0, len(source), batch_size):
         yield vae.encode(source[start : start + batch_size])

@@ -140,7 +140,7 @@ def log_likelihood(
     )
     log_sum, log_sum_of_squares = found["log_sum"], found["log_sum_of_squares"]
     sizes = np.exp(2 * log_sum - log_sum_of_squares).clip(1, num_samples)
-    _warn_of_few(sizes, num_samples)
+    warn_of_few(sizes, num_samples)
     return LogLikelihood(
         per_example=log_sum - math.log(num_samples),
         standard_errors=standard_errors(sizes, num_samples),
@@ -168,15 +168,10 @@ class _Sampler:
 
     def __call__(self, source: Source, numbers: tf.Tensor) -> dict[str, np.ndarray]:
         x, given = self.vae._checked(source)
-        sums = [self._block(x, given, numbers, i, k) for i, k in enumerate(self.sizes)]
+        sums = [self._sums(x, given, numbers, tf.constant(i), k) for i, k in enumerate(self.sizes)]
         ones, squares = (np.stack(s).astype("float64") for s in zip(*sums, strict=True))
         add = functools.partial(np.logaddexp.reduce, axis=0)
         return {"log_sum": add(ones), "log_sum_of_squares": add(squares)}
-
-    def _block(
-        self, x: tf.Tensor, given: Given, numbers: tf.Tensor, index: int, size: int
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._sums(x, given, numbers, tf.constant(index), size)
 
     def bytes_of_row(self, source: Source) -> int:
         """Of the tensors of one row and one block of draws."""
@@ -215,8 +210,9 @@ def log_weights(vae: VAE, x: tf.Tensor, given: Given, count: int, seeds: tf.Tens
     return tf.reshape(cases.folded_exponentials(weights), (count, -1))
 
 
-def _warn_of_few(sizes: np.ndarray, num_samples: int) -> None:
-    few = int(np.sum(sizes < FEW))
+def warn_of_few(sizes: np.ndarray, num_samples: int) -> None:
+    """Warns, in the name of the caller's caller, where an effective sample size is below 10."""
+    few = int(np.sum(~(sizes >= FEW)))  # NaN, of weights that are all 0, is few, too
     if few and num_samples >= FEW:
         warnings.warn(
             f"{few} of {len(sizes)} examples have fewer than {FEW} effective samples of "

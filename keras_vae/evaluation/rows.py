@@ -8,6 +8,7 @@ stopped goes on where it was.
 import contextlib
 import dataclasses
 import hashlib
+import io
 import os
 import sys
 import time
@@ -75,23 +76,20 @@ class Rows:
             most: how many rows a chunk may have.
         """
         size = self.at_once(bytes_of_row, most)
-        store = _Store(self.checkpoint, identity)
+        store = _Store(self.checkpoint, lambda: f"{label}: {identity()}")
         parts = store.load()
         done = sum(len(next(iter(part.values()))) for part in parts)
-        bar = click.progressbar(length=len(source), label=label, file=sys.stderr)
         shown = self.progress and sys.stderr.isatty()
-        if shown:
+        stream = sys.stderr if shown else io.StringIO()
+        with click.progressbar(length=len(source), label=label, file=stream) as bar:
             bar.update(done)
-        while done < len(source):
-            some = source[done : done + size]
-            numbers = tf.range(done, done + len(some), dtype=tf.int64)
-            parts.append({k: np.asarray(v) for k, v in compute(some, numbers).items()})
-            done += len(some)
-            store.save(parts, last=done == len(source))
-            if shown:
+            while done < len(source):
+                some = source[done : done + size]
+                numbers = tf.range(done, done + len(some), dtype=tf.int64)
+                parts.append({k: np.asarray(v) for k, v in compute(some, numbers).items()})
+                done += len(some)
+                store.save(parts, last=done == len(source))
                 bar.update(len(some))
-        if shown:
-            bar.render_finish()
         return _joined(parts)
 
 
@@ -146,7 +144,8 @@ def identity_of(vae: VAE, source: Source, **arguments: object) -> str:
     """A fingerprint of the model's weights and configuration, the data and the arguments."""
     digest = hashlib.sha256(repr(sorted(arguments.items())).encode())
     with contextlib.suppress(NotImplementedError):  # a network that cannot say how it was made
-        digest.update(repr(vae.get_config()).encode())
+        digest.update(repr(_nameless(vae.get_config())).encode())
+    digest.update(repr(source.divisor).encode())
     for weight in vae.weights:
         digest.update(np.asarray(weight).tobytes())
     for start in range(0, len(source), 1000):
@@ -156,10 +155,18 @@ def identity_of(vae: VAE, source: Source, **arguments: object) -> str:
     return digest.hexdigest()
 
 
-def bytes_of(function: Any, *arguments: object) -> int:
-    """The bytes of all tensors that a `tf.function` makes of these arguments: at least its peak.
+def _nameless(config: Any) -> Any:
+    """A configuration without names, which Keras counts up from model to model in a process."""
+    if isinstance(config, dict):
+        return {key: _nameless(value) for key, value in config.items() if key != "name"}
+    return [_nameless(value) for value in config] if isinstance(config, list | tuple) else config
 
-    Read from its graph, so that whatever a family computes on the way is counted.
+
+def bytes_of(function: Any, *arguments: object) -> int:
+    """The bytes of all tensors that a `tf.function` makes of these arguments, more than its peak.
+
+    Read from its graph, so that whatever a family computes on the way is counted; but for what
+    is inside a loop or a map over rows, which is small here.
     """
     graph = function.get_concrete_function(*arguments).graph
     shapes = [(t.shape, t.dtype.size) for op in graph.get_operations() for t in op.outputs]

@@ -96,7 +96,8 @@ STUDY = Study(
     ),
     measure=held_out,
     reading=(
-        "Numbers compare within equal budgets, not with the paper's: those are of 3,280 epochs in "
-        "batches of 20, two orders of magnitude more updates, and training is what is missing here."
+        "Rows compare with each other where their budgets are equal, and none with the paper's: "
+        "those are of 3,280 epochs in batches of 20, two orders of magnitude more updates, and "
+        "training is what is missing here."
     ),
 )

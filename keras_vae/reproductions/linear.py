@@ -104,9 +104,8 @@ STUDY = Study(
     ),
     measure=measure,
     reading=(
-        "log p(x) is the exact one of the learned weights, and pPCA's the exact minimum. The learned "
-        "scale comes to within 0.2 % of it. A direction whose eigenvalue is hardly above scale^2 "
-        "wins thousandths of a nat, and is not found in so few steps: the active units are those "
-        "above scale^2, or one less."
+        "log p(x) is the exact one of the learned weights, and pPCA's the exact minimum: it is reached "
+        "to within a nat. A direction whose eigenvalue is hardly above scale^2 wins thousandths of a "
+        "nat, and is not found in so few steps: the active units are those above scale^2, or one less."
     ),
 )

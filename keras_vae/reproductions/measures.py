@@ -14,7 +14,7 @@ def held_out(trained: Trained) -> dict[str, Figure]:
         trained.data.test,
         trained.num_samples,
         seed=trained.seed,
-        checkpoint=trained.folder / "log_likelihood.npz",
+        checkpoint=trained.folder / f"log_likelihood-{trained.num_samples}.npz",
     )
     mean = found.mean
     how = f"importance-weighted, {found.num_samples} draws, {mean.num_examples} test examples"

@@ -43,9 +43,14 @@ class Job:
     data_dir: str | None = None
 
     @property
-    def name(self) -> str:
-        """Of its folder and of its result."""
+    def training(self) -> str:
+        """The name of what is trained, and of its folder."""
         return f"{self.study.name}-{self.variant.name}-epochs{self.epochs}-seed{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """That of its result: of one training there may be several, of other numbers of draws."""
+        return f"{self.training}-draws{self.num_samples}"
 
 
 def run(job: Job, folder: Path, results: Path, say: Say) -> Path:
@@ -64,8 +69,9 @@ def run(job: Job, folder: Path, results: Path, say: Say) -> Path:
     if path.exists():
         say(f"{job.name}: there already")
         return path
-    checkpoints = Run(folder / job.name)
+    checkpoints = Run(folder / job.training)
     checkpoints.folder.mkdir(parents=True, exist_ok=True)
+    origin = _origin(job, checkpoints)
     data = job.variant.data(job.data_dir)
     plan = Plan(job.epochs, -(-len(data.train) // job.variant.batch_size), job.seed)
     keras.utils.set_random_seed(job.seed)
@@ -76,7 +82,7 @@ def run(job: Job, folder: Path, results: Path, say: Say) -> Path:
     figures = job.study.measure(trained)
     results.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".unfinished")
-    found = _result(job, model, data, checkpoints, seconds, figures)
+    found = {**_result(job, model, data, checkpoints, seconds, figures), **origin}
     beside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     beside.replace(path)
     return path
@@ -147,10 +153,27 @@ def _result(
         "curve": _curve(run, len(data.train)) if variant.follows else None,
         "parameters": model.count_params(),
         "training_seconds": round(seconds, 1),
-        "processor": _processor(),
-        "versions": versions(),
-        "commit": _commit(),
     }
+
+
+def _origin(job: Job, run: Run) -> dict[str, Any]:
+    """What trains the model: kept beside its checkpoints from the start.
+
+    Raises:
+        ValueError: if they are of another model than the one that is now asked for.
+    """
+    path, variant = run.folder / "origin.json", job.variant
+    words = {"model": variant.model, "optimiser": variant.optimiser}
+    if not path.exists():
+        own = {"processor": _processor(), "versions": versions(), "commit": _commit()}
+        run.write_json(path.name, {**words, **own})
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if {name: found.pop(name) for name in words} != words:
+        raise ValueError(
+            f"{run.folder} holds the training of another model by this name. Expected: {words}. "
+            "Delete the folder, or name another with --run."
+        )
+    return found
 
 
 def _curve(run: Run, size: int) -> dict[str, list[float]]:

@@ -69,9 +69,9 @@ STUDY = Study(
     ),
     measure=measure,
     reading=(
-        "The order is the paper's: a fixed scale of 1 keeps fewest latents and has by far the worst "
-        "bound, and the analytic scale is the learned one without its learning. A scale of each "
-        "pixel has the largest density and the worst means: pixels that are always 0 are given a "
-        "scale near 0, where a density has no upper limit. The paper has no table of grey MNIST."
+        "As the paper argues: a fixed scale of 1 keeps fewest latents and has by far the worst "
+        "bound, and the analytic scale does what the learned one does. A scale of each pixel has the "
+        "largest density and the worst means: pixels that are always 0 are given a scale near 0, "
+        "where a density has no upper limit. The paper has no table of grey MNIST."
     ),
 )

@@ -1,14 +1,16 @@
 """The README's tables of results, made from `results/*.json` alone: `make results`.
 
 A result goes into a table with those of its study that were made in the same way: the same data,
-split, scaling, binarisation and, for log p(x), the same number of draws. What differs in any of
-these stands in a table of its own.
+split, scaling and binarisation, and log p(x) and the bound by the same estimators. What differs
+in any of these stands in a table of its own.
 """
 
 import json
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_vae.reproductions import STUDIES
@@ -34,8 +36,8 @@ def read(folder: Path = RESULTS) -> list[dict]:
 def protocol_of(result: dict) -> tuple:
     """What must be equal for two numbers to stand in one table."""
     protocol = tuple(sorted(result["protocol"].items()))
-    likelihood = result["figures"].get("-log p(x)", {}).get("how")
-    return result["study"], protocol, likelihood
+    estimators = (result["figures"].get(name, {}).get("how") for name in ("-log p(x)", "-ELBO"))
+    return result["study"], protocol, *estimators
 
 
 def grouped(results: list[dict]) -> list[list[dict]]:
@@ -65,8 +67,10 @@ def table(group: list[dict]) -> str:
         "|---|---|" + "---|" * (len(names) + 1),
         *(row(result, names) for result in group),
         "",
-        "; ".join(described(name, group) for name in names) + ". " + study.reading,
+        "; ".join(described(name, group) for name in names) + ".",
     ]
+    if len(group) > 1:  # of one row there is nothing to compare
+        lines += ["", study.reading]
     return "\n".join(lines)
 
 
@@ -116,21 +120,29 @@ def with_tables(readme: str, results: list[dict]) -> str:
 
 def picture(results: list[dict]) -> Figure:
     """The bound against examples seen, as figure 2 of Kingma and Welling (2014) has it."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    curves = [result for result in results if result["curve"]]
-    for axes, data in zip(figure.subplots(1, 2), ("mnist", "frey_faces"), strict=True):
-        for index, result in enumerate(r for r in curves if r["protocol"]["data"] == data):
-            curve, colour = result["curve"], f"C{index}"
-            latents = result["variant"].split("-")[1]
-            axes.plot(
-                curve["examples_seen"], curve["test_elbo"], color=colour, label=f"{latents} latents"
-            )
-            axes.plot(curve["examples_seen"], curve["training_elbo"], color=colour, linestyle=":")
+    curves = defaultdict(list)
+    for result in results:
+        if result["curve"]:
+            curves[result["protocol"]["data"]].append(result)
+    figure = Figure(figsize=(5.5 * len(curves), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (data, found) in zip(panels, curves.items(), strict=True):
+        for index, result in enumerate(found):
+            _draw(axes, result, f"C{index}")
+        tests = np.concatenate([result["curve"]["test_elbo"] for result in found])
+        low, high = np.quantile(tests, 0.15), tests.max()  # the first epochs are far below
         axes.set(title=data, xlabel="training examples seen", ylabel="ELBO, nats", xscale="log")
+        axes.set_ylim(low, high + 0.1 * (high - low))
         axes.grid(alpha=0.3)
-        axes.legend(title="test (training dotted)")
-    figure.axes[0].set_ylim(-150, -95)
+        axes.legend(title="test (dotted: training, on the way)")
     return figure
+
+
+def _draw(axes: Axes, result: dict, colour: str) -> None:
+    curve, latents = result["curve"], result["variant"].split("-")[1]
+    seen = curve["examples_seen"]
+    axes.plot(seen, curve["test_elbo"], color=colour, label=f"{latents} latents")
+    axes.plot(seen, curve["training_elbo"], color=colour, linestyle=":")
 
 
 def main() -> None:

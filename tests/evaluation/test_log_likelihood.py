@@ -245,6 +245,20 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
 
 
 @few_do_not_matter
+def test_the_same_model_made_again_goes_on_whatever_keras_calls_it(tmp_path):
+    file = tmp_path / "kept.npz"
+    x = data_for(make_vae().likelihood, 3)
+    keras.utils.set_random_seed(1)
+    first, name = make_vae(), make_vae().name
+    keras.utils.set_random_seed(1)
+    again = make_vae()
+    assert again.name not in (first.name, name)
+    found = log_likelihood(first, x, 50, checkpoint=file)
+    kept = log_likelihood(again, x, 50, checkpoint=file)
+    np.testing.assert_array_equal(found.per_example, kept.per_example)
+
+
+@few_do_not_matter
 @pytest.mark.parametrize("changed", ["weights", "x", "seed", "num_samples"])
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, changed):
     linear = random_linear()

@@ -64,7 +64,7 @@ def quiet(line):
 def test_a_variant_is_trained_measured_and_written(study, variant, tmp_path):
     path = run(job(study, variant), tmp_path / "runs", tmp_path / "results", quiet)
     result = json.loads(path.read_text())
-    assert path.name == f"{study}-{variant}-epochs2-seed0.json"
+    assert path.name == f"{study}-{variant}-epochs2-seed0-draws20.json"
     assert result["protocol"] == dataclasses.asdict(PROTOCOL)
     assert result["epochs"] == 2
     assert result["training_seconds"] > 0
@@ -82,12 +82,11 @@ def test_a_stopped_run_ends_as_the_uninterrupted_one(tmp_path, monkeypatch):
     wanted = job("burda", "iwae-k5", epochs=3)
     whole = json.loads(run(wanted, tmp_path / "a", tmp_path / "a", quiet).read_text())
 
-    lines = []
     monkeypatch.setattr("keras_vae.reproductions.running.Recorder.on_epoch_end", stopping_after(1))
     with pytest.raises(KeyboardInterrupt):
-        run(wanted, tmp_path / "b", tmp_path / "b", lines.append)
+        run(wanted, tmp_path / "b", tmp_path / "b", quiet)
     monkeypatch.undo()
-    resumed = json.loads(run(wanted, tmp_path / "b", tmp_path / "b", lines.append).read_text())
+    resumed = json.loads(run(wanted, tmp_path / "b", tmp_path / "b", quiet).read_text())
     for name, figure in whole["figures"].items():
         assert resumed["figures"][name]["value"] == pytest.approx(figure["value"], rel=1e-5)
 
@@ -114,6 +113,37 @@ def test_a_result_that_is_there_is_left_as_it_is(tmp_path):
     assert run(wanted, tmp_path / "runs", tmp_path, lines.append) == path
     assert path.read_text() == "{}"
     assert lines == [f"{wanted.name}: there already"]
+
+
+@few_do_not_matter
+def test_another_number_of_draws_is_another_result_of_the_same_training(tmp_path):
+    few = job("burda", "iwae-k5", epochs=1)
+    first = run(few, tmp_path, tmp_path / "results", quiet)
+    lines = []
+    second = run(
+        dataclasses.replace(few, num_samples=30), tmp_path, tmp_path / "results", lines.append
+    )
+    assert first != second
+    assert not any("epoch" in line.split(": ")[1] for line in lines)  # trained once
+    how = [json.loads(p.read_text())["figures"]["-log p(x)"]["how"] for p in (first, second)]
+    assert "20 draws" in how[0]
+    assert "30 draws" in how[1]
+
+
+@few_do_not_matter
+def test_a_result_says_which_commit_trained_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_vae.reproductions.running._commit", lambda: "first")
+    wanted = job("linear", "learned", epochs=2)
+    monkeypatch.setattr("keras_vae.reproductions.running.Recorder.on_epoch_end", stopping_after(1))
+    with pytest.raises(KeyboardInterrupt):
+        run(wanted, tmp_path, tmp_path, quiet)
+    monkeypatch.undo()
+    monkeypatch.setattr("keras_vae.reproductions.running._commit", lambda: "second")
+    assert json.loads(run(wanted, tmp_path, tmp_path, quiet).read_text())["commit"] == "first"
+
+    other = dataclasses.replace(wanted.variant, optimiser="another")
+    with pytest.raises(ValueError, match="another model by this name"):
+        run(dataclasses.replace(wanted, variant=other, num_samples=7), tmp_path, tmp_path, quiet)
 
 
 # The studies' own parts
@@ -166,7 +196,7 @@ def test_the_guides_loss_is_an_elbo_with_the_variance_that_it_implies():
     model = keras_guide.guide(noise("keras-guide", ""), Plan(1, 1, 0))
     x = np.random.default_rng(0).random((2_000, 784)).astype("float32")
     loss = model.evaluate(x, x, verbose=0)
-    figures = keras_guide._of_guide(model, x)
+    figures = keras_guide._of_guide(model, x, seed=0)
     constant = 392 * np.log(2 * np.pi * keras_guide.IMPLIED)
     assert figures["-ELBO"].value - constant == pytest.approx(32 * loss, rel=1e-3)
     assert figures["-ELBO, best scale for its means"].value < figures["-ELBO"].value
