@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,7 @@ def completion_command() -> None:
 
 def main() -> None:
     """Runs the command line; a bad argument is one clear line and exit code 2."""
+    warnings.formatwarning = lambda message, *place: f"keras-vae: {message}\n"
     try:
         cli.main(standalone_mode=False)
     except click.Abort:

@@ -1,5 +1,6 @@
 """`keras-vae reproduce`."""
 
+import json
 from pathlib import Path
 
 import click
@@ -49,11 +50,26 @@ def reproduce_command(
     result. Without a NAME it lists what there is.
     """
     if name is None:
+        if only:
+            raise click.UsageError("--only chooses among the variants of a NAME. Name a study.")
         click.echo("\n\n".join(_described(study) for study in STUDIES.values()))
         return
     for variant in _chosen(STUDIES[name], only):
         job = Job(STUDIES[name], variant, epochs or variant.epochs, num_samples, seed, data_dir)
-        click.echo(f"Result: {run(job, folder, results, click.echo)}")
+        path = run(job, folder, results, click.echo)
+        click.echo("\n".join([f"Result: {path}", *_told(path)]))
+
+
+def _told(path: Path) -> list[str]:
+    """The figures of a result, beside the published ones."""
+    figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    lines = []
+    for name, figure in figures.items():
+        error, published = figure["standard_error"], figure["published"]
+        line = f"  {name}: {figure['value']:.3f}" + ("" if error is None else f" +- {error:.3f}")
+        line += f" {figure['unit']} ({figure['how']})"
+        lines.append(line + (f"; published {published['value']:g}" if published else ""))
+    return lines
 
 
 def _described(study: Study) -> str:

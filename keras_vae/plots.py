@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 TRAINING, VALIDATION = "tab:blue", "tab:orange"
 
@@ -143,7 +144,8 @@ def predictive_check(
         axes.hist(values, bins="sqrt", color=TRAINING, alpha=0.6, label="replicated")
         axes.axvline(observed[name], color=VALIDATION, label="data")
         axes.set(title=f"{name}, p = {p_values[name]:.2g}", xlabel="T(x)", ylabel="data sets")
-    grid[0].legend()
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower right", ncols=2)
     return figure
 
 

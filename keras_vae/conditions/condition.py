@@ -146,7 +146,8 @@ class Condition(keras.layers.Layer, abc.ABC):
         """What to say where the condition was left out."""
         return (
             f"This model is conditional. Expected: condition, {self.describe()}, for each row. "
-            "Received: None. Pass it: fit(x, condition), sample(n, condition=...)."
+            "Received: None. Pass it: fit(x, condition), sample(n, condition=...), or beside x "
+            "in a keras_vae.data.Source(x, condition=...)."
         )
 
     def trackers(self) -> list[keras.metrics.Metric]:

@@ -117,6 +117,10 @@ class Source:
         uniform = tf.random.stateless_uniform(tf.shape(grey), seed, dtype=grey.dtype)
         return tf.cast(uniform < grey, grey.dtype)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All rows as `np.asarray(source)` has them: see `array`."""
+        return self.array() if dtype is None else self.array().astype(dtype)
+
     def array(self, limit: int | None = None, dtype: str | None = None) -> np.ndarray:
         """The first rows as a float array; where binarisation is dynamic, one draw of them."""
         rows = tf.constant(dense(self.values[:limit]))
@@ -168,4 +172,9 @@ def as_source(x: Any) -> Source:
     if isinstance(x, Source):
         return x
     values = x if is_sparse(x) or isinstance(x, np.ma.MaskedArray) else np.asarray(x)
+    if not values.shape:
+        raise ValueError(
+            "x is no rows of numbers. Expected: an array [N, *E] or a keras_vae.data source. "
+            f"Received: {type(x).__name__}. Of a data set pass one part, such as data.test."
+        )
     return Source(values.astype(np.uint8) if values.dtype == bool else values)

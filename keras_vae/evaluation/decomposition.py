@@ -36,6 +36,16 @@ class Decomposition:
     total_correlation: Estimate | None
     dimension_kl: Estimate | None
 
+    def __str__(self) -> str:
+        parts = {
+            "KL": self.kl,
+            "mutual information": self.mutual_information,
+            "KL of the aggregate": self.marginal_kl,
+            "total correlation": self.total_correlation,
+            "KL of the dimensions": self.dimension_kl,
+        }
+        return "\n".join(f"{name}: {part}" for name, part in parts.items() if part is not None)
+
 
 def kl_decomposition(
     vae: VAE, x: Any, num_samples: int = 2, seed: int = 0, memory: int = MEMORY

@@ -9,6 +9,7 @@ known classes of each x.
 """
 
 import dataclasses
+import numbers
 
 import numpy as np
 
@@ -32,6 +33,10 @@ def mutual_information(latents: np.ndarray, factors: np.ndarray, bins: int = BIN
     Information, Neural Computation 2003, for the bias.
     """
     latents, factors = _checked(latents, factors, fewest=1)
+    if isinstance(bins, bool) or not isinstance(bins, numbers.Integral) or bins < 2:
+        raise ValueError(
+            f"`bins` is into how many each latent is cut. Expected: 2 or more. Received: {bins!r}."
+        )
     cut = np.stack([_cut(z, bins) for z in latents.T], axis=1)
     return np.array([[_of_counts(_counts(z, v)) for v in factors.T] for z in cut.T])
 
@@ -48,7 +53,8 @@ def mutual_information_gap(latents: np.ndarray, factors: np.ndarray, bins: int =
         bins: into how many of equal width each latent is cut.
 
     Raises:
-        ValueError: if latents or factors are not of these shapes, are not finite, or are constant.
+        ValueError: if latents or factors are not of these shapes, are not finite, or a factor is
+            constant.
 
     References: R. T. Q. Chen, X. Li, R. Grosse and D. Duvenaud, Isolating Sources of
     Disentanglement in VAEs, NeurIPS 2018. The bins are those of F. Locatello et al., Challenging
@@ -211,7 +217,12 @@ def _checked(
             f"{fewest}. Received: shape {list(latents.shape)}, "
             f"{int((~np.isfinite(latents)).sum())} values not finite."
         )
-    if factors.ndim != 2 or len(factors) != len(latents) or factors.dtype.kind not in "iu":
+    if len(factors) != len(latents):
+        raise ValueError(
+            "`factors` go with `latents`, row by row. Expected: "
+            f"{len(latents)} rows. Received: {len(factors)}."
+        )
+    if factors.ndim != 2 or factors.dtype.kind not in "iu":
         raise ValueError(
             f"`factors` are the known classes of each x. Expected: whole numbers, "
             f"[{len(latents)}, F]. Received: dtype {factors.dtype}, shape {list(factors.shape)}. "

@@ -89,7 +89,7 @@ def _called(features: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any
 
 def _checked(found: Any, argument: str) -> np.ndarray:
     values = np.asarray(found)
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.shape[1]:
         raise ValueError(
             f"`features` of `{argument}` has a vector for each example. Expected: [B, F]. "
             f"Received: {list(values.shape)}. Flatten or pool what the network returns."

@@ -15,7 +15,7 @@ from keras_vae.evaluation.annealed import summary
 from keras_vae.evaluation.annealing import require_labels
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.draws import AT_ONCE, blocks
-from keras_vae.evaluation.log_likelihood import warn_of_few
+from keras_vae.evaluation.log_likelihood import LogLikelihood, warn_of_few
 from keras_vae.evaluation.own_posterior import OwnPosterior, Parameters
 from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 from keras_vae.vae import VAE
@@ -100,8 +100,7 @@ def inference_gaps(
         vae: the model; a draw of its q(z|x) is a differentiable function of the parameters.
         x: `[N, *E]`, or a source, with its condition and size factor where there are such. Where
             labels are the condition, each row has one, and everything is of log p(x, label).
-        log_likelihood: log p(x), `[N]`, such as the `per_example` of
-            `annealed_importance_sampling`. None for importance sampling with q* from the same
+        log_likelihood: log p(x), `[N]`, or the result of `annealed_importance_sampling`. None for importance sampling with q* from the same
             draws as its bound: too low in the mean, and so the approximation gap, where K
             is too small for a q* that misses a part of p(z|x).
         num_samples: K draws of z for each x and bound.
@@ -187,6 +186,8 @@ class _Bounds:
 def _checked(log_likelihood: Any, count: int) -> np.ndarray | None:
     if log_likelihood is None:
         return None
+    if isinstance(log_likelihood, LogLikelihood):
+        log_likelihood = log_likelihood.per_example
     values = np.asarray(log_likelihood, "float64")
     if values.shape != (count,) or not np.isfinite(values).all():
         raise ValueError(

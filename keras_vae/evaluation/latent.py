@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import divergences
+from keras_vae.arguments import is_real
 from keras_vae.evaluation.draws import draws, seeds_of_rows
 from keras_vae.evaluation.rows import held_still
 from keras_vae.vae import VAE
@@ -65,13 +66,19 @@ class ActiveUnits:
         """How many are."""
         return int(self.active.sum())
 
+    def __str__(self) -> str:
+        return (
+            f"{self.count} of {len(self.variances)} latents active (variance of E[z|x] above "
+            f"{self.threshold:g})"
+        )
+
 
 def active_units(vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int = 500) -> ActiveUnits:
     """The dimensions with `Var_x(E_q[z_d|x])` above a threshold, Burda's 0.01.
 
     Where the two groups of a histogram of the logarithms of these variances lie apart, which
-    threshold is taken between them does not matter. It is the variance of the centre of q(z|x),
-    which is its mean where it has one.
+    threshold is taken between them does not matter. Of a posterior whose mean has no closed form,
+    such as a flow's, it is the variance of its centre.
 
     Args:
         vae: the model.
@@ -82,10 +89,23 @@ def active_units(vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int = 
     References: Y. Burda, R. Grosse and R. Salakhutdinov, Importance Weighted Autoencoders,
     ICLR 2016, section 5.
     """
-    means = latent_means(vae, x, batch_size)
+    if not is_real(threshold) or threshold < 0:
+        raise ValueError(
+            "`threshold` is on a variance. Expected: a number >= 0, Burda's is 0.01. Received: "
+            f"threshold={threshold!r}."
+        )
+    means = np.concatenate([_mean(vae, q) for q in _posteriors(vae, x, batch_size)])
     if len(means) < 2:
         raise ValueError(f"A variance over x needs at least 2 of them. Received: {len(means)}.")
     return ActiveUnits(means.astype("float64").var(axis=0, ddof=1), threshold)
+
+
+def _mean(vae: VAE, q: tfd.Distribution) -> np.ndarray:
+    """E[z|x], `[B, D]`: of a choice the probabilities, which its centre is not."""
+    try:
+        return q.mean().numpy()
+    except NotImplementedError:
+        return vae.posterior.centre(q).numpy()
 
 
 def _posteriors(vae: VAE, x: Any, batch_size: int) -> Iterator[tfd.Distribution]:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import is_real, positive_integer
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source
 from keras_vae.evaluation.bits import bits_per_dimension
@@ -62,6 +62,11 @@ class LogLikelihood:
 
     def interval(self, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
         """A bootstrap interval, over the examples, for the mean (Efron's percentiles)."""
+        if not is_real(confidence) or not 0 < confidence < 1:
+            raise ValueError(
+                "`confidence` is the probability that an interval holds the mean. Expected: a "
+                f"number between 0 and 1, such as 0.95. Received: {confidence!r}."
+            )
         if len(self.per_example) < 2:
             return (math.nan, math.nan)
         found = stats.bootstrap(

@@ -81,7 +81,8 @@ def predictive_check(
         check = keras_vae.evaluation.predictive_check(
             vae, x_test, {"share of zeros": lambda x: np.mean(x == 0)}
         )
-        keras_vae.plots.predictive_check(check.replicates, check.observed, check.p_values)
+        from keras_vae import plots
+        plots.predictive_check(check.replicates, check.observed, check.p_values)
 
     References: A. Gelman, X.-L. Meng and H. Stern, Posterior Predictive Assessment of Model
     Fitness via Realized Discrepancies, Statistica Sinica 1996. G. E. P. Box, Sampling and
@@ -91,6 +92,11 @@ def predictive_check(
     if predictive not in PREDICTIVE:
         raise ValueError(
             f"`predictive` is one of {', '.join(map(repr, PREDICTIVE))}. Received: {predictive!r}."
+        )
+    if statistics is not None and not (isinstance(statistics, Mapping) and statistics):
+        raise ValueError(
+            "`statistics` are functions of a data set, by name. Expected: such as {'mean': np.mean}, "
+            f"or None. Received: {statistics!r}."
         )
     source = vae.likelihood.as_source(x)
     check_source(vae.likelihood, source)

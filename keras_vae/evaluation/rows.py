@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,16 @@ class Rows:
         stream = sys.stderr if shown else io.StringIO()
         with click.progressbar(length=len(source), label=label, file=stream) as bar:
             bar.update(done)
-            while done < len(source):
-                some = source[done : done + size]
-                numbers = tf.range(done, done + len(some), dtype=tf.int64)
-                parts.append({k: np.asarray(v) for k, v in compute(some, numbers).items()})
-                done += len(some)
-                store.save(parts, last=done == len(source))
-                bar.update(len(some))
+            try:
+                while done < len(source):
+                    some = source[done : done + size]
+                    numbers = tf.range(done, done + len(some), dtype=tf.int64)
+                    parts.append({k: np.asarray(v) for k, v in compute(some, numbers).items()})
+                    done += len(some)
+                    store.save(parts)
+                    bar.update(len(some))
+            finally:  # whatever stopped it, what is finished is kept
+                store.save(parts, now=True)
         return _joined(parts)
 
 
@@ -105,18 +109,25 @@ class _Store:
         """What is in the file, in one part; no part where there is none."""
         if self.path is None or not self.path.exists():
             return []
-        with np.load(self.path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-        if str(found.pop("identity")) != self.identity:
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                found = {name: file[name] for name in file.files}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"`checkpoint` {self.path} is none, or is damaged: {error}. Name another file, or "
+                "delete it."
+            ) from error
+        if str(found.pop("identity", "")) != self.identity:
             raise ValueError(
                 f"`checkpoint` {self.path} is of another run. Expected: the same model, data and "
                 "arguments. Received: others. Name another file, or delete it."
             )
         return [found]
 
-    def save(self, parts: list[dict[str, np.ndarray]], last: bool) -> None:
-        """Writes all parts, now and then, whole or not at all."""
-        if self.path is None or not (last or time.monotonic() - self.saved > SECONDS):
+    def save(self, parts: list[dict[str, np.ndarray]], now: bool = False) -> None:
+        """Writes all parts, now or if it is time, whole or not at all."""
+        due = now or time.monotonic() - self.saved > SECONDS
+        if self.path is None or not parts or not due:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f".unfinished-{os.getpid()}-{self.path.name}")

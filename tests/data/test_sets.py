@@ -281,3 +281,9 @@ def test_a_source_can_be_sliced_and_is_shown_in_a_line():
     assert test[3:7].divisor == test.divisor
     assert repr(test) == "Source(359 x [8, 8, 1] uint8, divisor 16)"
     assert len(repr(load("digits"))) < 600
+
+
+def test_a_source_is_an_array_for_numpy():
+    test = load("digits").test
+    np.testing.assert_array_equal(np.asarray(test), test.array())
+    assert np.asarray(test[:3], dtype="float64").dtype == np.float64

@@ -147,7 +147,7 @@ def test_the_seed_decides():
         (np.full((9, 2), np.nan), factors(n=9), "finite"),
         (normal(1, 9), factors(n=9), "D at least 2"),
         (normal(2, 9)[:, 0], factors(n=9), r"\[N, D\]"),
-        (normal(2, 9), factors(n=8), r"\[9, F\]"),
+        (normal(2, 9), factors(n=8), "9 rows. Received: 8"),
         (normal(2, 9), factors(n=9)[:, 0], r"factors\[:, None\]"),
         (normal(2, 9), factors(n=9) + 0.5, "whole numbers"),
         (normal(2, 9), factors(n=9) * [1, 0], "factor 1 is constant"),
@@ -161,3 +161,9 @@ def test_bad_input_is_refused(measure, z, v, message):
 def test_a_single_factor_has_no_disentanglement():
     with pytest.raises(ValueError, match="F at least 2"):
         dci(normal(2), factors((4,)))
+
+
+@pytest.mark.parametrize("bins", [0, 1, 2.5, "a", True])
+def test_a_number_of_bins_that_is_none_is_refused(bins):
+    with pytest.raises(ValueError, match="`bins` is into how many"):
+        mutual_information_gap(normal(2), factors(), bins=bins)

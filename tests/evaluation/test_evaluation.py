@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from linear_gaussian import VALUES, D, linear_vae, random_linear, set_exact_posterior
+from parts import OBJECTIVES, POSTERIORS, PRIORS, data_for, make_vae
 from scipy import stats
 
 import keras_vae
@@ -144,3 +145,23 @@ def test_the_errors_of_the_bound_and_its_terms_are_as_large_as_they_say():
         within = sum(abs(e.mean - mean) < 2 * e.standard_error for e in found)
         assert 182 <= within <= 198, name
         assert getattr(terms, name).mean == pytest.approx(values.mean(), rel=1e-5)
+
+
+def test_the_units_of_a_choice_are_judged_by_its_probabilities():
+    """Their most probable class may jump where the probabilities hardly move."""
+    vae = make_vae(
+        POSTERIORS["OneHot"], PRIORS["UniformCategorical"], objective=OBJECTIVES["ELBO-score"]
+    )
+    x = data_for(vae.likelihood, 50)
+    found = evaluation.active_units(vae, x)
+    np.testing.assert_allclose(
+        found.variances, vae.encode(x).mean().numpy().var(axis=0, ddof=1), rtol=1e-4
+    )
+    assert str(found).startswith(f"{found.count} of 2 latents active")
+
+
+@pytest.mark.parametrize("threshold", [-1, float("nan"), "a", True])
+def test_a_threshold_that_is_none_is_refused(threshold):
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    with pytest.raises(ValueError, match="`threshold` is on a variance"):
+        evaluation.active_units(vae, np.zeros((3, 4)), threshold=threshold)

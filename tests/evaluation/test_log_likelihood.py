@@ -332,6 +332,19 @@ def test_a_number_of_draws_that_is_none_is_refused(num_samples):
         log_likelihood(make_vae(), np.zeros((1, 4, 4, 1)), num_samples)
 
 
+@pytest.mark.parametrize("confidence", [95, 0, 1, -0.5, "a"])
+def test_a_confidence_that_is_none_is_refused(confidence):
+    found = LogLikelihood(np.zeros(3), np.zeros(3), np.ones(3), 1, (1,), False)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        found.interval(confidence)
+
+
+@pytest.mark.parametrize("x", [None, "digits", 3, keras_vae.data.load("digits")])
+def test_what_is_no_rows_is_refused(x):
+    with pytest.raises(ValueError, match="x is no rows of numbers"):
+        log_likelihood(make_vae(), x)
+
+
 def test_other_bad_input_is_refused():
     vae = make_vae()
     with pytest.raises(ValueError, match="support"):

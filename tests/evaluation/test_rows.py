@@ -76,6 +76,40 @@ def test_what_is_finished_is_kept_now_and_then_and_at_the_end(tmp_path, monkeypa
     assert there == [False] + [True] * 4
 
 
+def test_what_is_finished_is_kept_when_it_is_stopped(tmp_path):
+    file, done = tmp_path / "kept.npz", []
+
+    def stopped(source, numbers):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(numbers)
+        return sums(source, numbers)
+
+    with pytest.raises(KeyboardInterrupt):
+        Rows(20, False, file)(stopped, X, bytes_of_row=10, label="", identity=str)
+    found = Rows(20, False, file)(sums, X, bytes_of_row=10, label="", identity=str)
+    np.testing.assert_array_equal(found["number"], np.arange(10))
+    with np.load(file) as kept:
+        assert len(kept["sum"]) == 10
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
+    file = tmp_path / "kept.npz"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="is none, or is damaged"):
+        Rows(20, False, file)(sums, X, bytes_of_row=10, label="", identity=str)
+
+
+def test_seeds_are_whole_numbers_of_64_bits():
+    number = tf.constant(3, tf.int64)
+    seeds = [0, 1, -1, 2**31, 2**32, 2**40, 2**63 - 1]
+    assert len({tuple(seed_of_row(seed, number).numpy()) for seed in seeds}) == len(seeds)
+    for seed in ("a", None, 1.5):
+        with pytest.raises(ValueError, match="`seed` is of the draws"):
+            seed_of_row(seed, number)
+
+
 def test_what_is_finished_is_not_computed_again(tmp_path):
     file = tmp_path / "kept.npz"
     first = Rows(20, False, file)(sums, X, bytes_of_row=10, label="", identity=lambda: "me")
