@@ -153,7 +153,7 @@ def test_features_that_are_none_are_refused(features, words):
 
 @pytest.mark.parametrize("x", [{"age": [1.0]}, np.array(["a"]), 3.0, np.zeros((0, 2))])
 def test_what_is_no_rows_of_numbers_is_refused(x):
-    with pytest.raises(ValueError, match=r"`generated` (is no rows of numbers|holds no examples)"):
+    with pytest.raises(ValueError, match=r"no rows of numbers|holds no examples"):
         frechet_distance(np.ones((5, 2)), x)
 
 

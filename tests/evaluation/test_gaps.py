@@ -15,6 +15,9 @@ from keras_vae.networks import inverse_positive
 
 FULL, DIAGONAL = posteriors.FullCovarianceNormal, posteriors.DiagonalNormal
 
+# Where the subject is another one: few draws, or few steps towards the best q.
+few_do_not_matter = pytest.mark.filterwarnings("ignore:.*effective samples")
+
 
 def found_gaps(vae, x, log_likelihood=None, **arguments):
     """From few steps and draws, unless said otherwise."""
@@ -100,6 +103,7 @@ def test_an_encoder_far_off_loses_to_amortisation_alone():
     np.testing.assert_allclose(found.approximation_gaps, diagonal_gap(linear), atol=0.1)
 
 
+@few_do_not_matter
 def test_what_is_reported_is_of_draws_that_no_step_has_seen(monkeypatch):
     """One step of a huge rate on one draw: on that draw the bound rises, on others it falls."""
     monkeypatch.setattr("keras_vae.evaluation.own_posterior.DRAWS", 1)
@@ -112,6 +116,7 @@ def test_what_is_reported_is_of_draws_that_no_step_has_seen(monkeypatch):
 # Sums
 
 
+@few_do_not_matter
 def test_the_gaps_add_up():
     log_p, optimised, amortised = np.random.default_rng(0).normal(size=(3, 50))
     found = InferenceGaps(log_p, optimised, amortised, num_samples=1)
@@ -123,6 +128,7 @@ def test_the_gaps_add_up():
     assert found.amortisation.standard_error == pytest.approx(stats.sem(optimised - amortised))
 
 
+@few_do_not_matter
 def test_what_it_says_has_all_three():
     found = InferenceGaps(np.array([3.0, 4.0]), np.array([2.0, 3.0]), np.array([0.0, 1.0]), 1)
     assert str(found) == (
@@ -134,6 +140,7 @@ def test_what_it_says_has_all_three():
 # Families
 
 
+@few_do_not_matter
 @pytest.mark.parametrize("posterior", ["PlanarFlow", "TopDown"])
 def test_the_bound_rises_in_a_flow_and_in_a_hierarchy(posterior):
     vae = make_vae(posterior=POSTERIORS[posterior])
@@ -150,6 +157,16 @@ def test_the_bound_rises_in_a_flow_and_in_a_hierarchy(posterior):
 # Chunks, seeds, resuming
 
 
+def test_a_best_q_that_misses_p_is_warned_of():
+    linear = random_linear()
+    vae = linear_vae(linear, posteriors.DiagonalNormal(D))
+    vae.posterior.projections["loc"].bias.assign_add(np.full(D, 9.0))
+    x = np.zeros((3, VALUES), "float32")
+    with pytest.warns(UserWarning, match="3 of 3 examples have fewer than 10 effective samples"):
+        found_gaps(vae, x, num_samples=50, num_steps=1)
+
+
+@few_do_not_matter
 def test_neither_chunks_nor_the_rows_beside_it_change_a_row():
     linear = random_linear()
     vae, x = linear_vae(linear, DIAGONAL(D)), drawn(linear, 7)
@@ -162,6 +179,7 @@ def test_neither_chunks_nor_the_rows_beside_it_change_a_row():
         assert np.all(getattr(other, name) != getattr(whole, name)[:3])
 
 
+@few_do_not_matter
 def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     linear = random_linear()
     vae, x, file = linear_vae(linear, DIAGONAL(D)), drawn(linear, 4), tmp_path / "kept.npz"
@@ -203,6 +221,7 @@ def test_draws_without_a_gradient_are_refused():
         found_gaps(vae, data_for(vae.likelihood, 1))
 
 
+@few_do_not_matter
 def test_labels_are_known_or_refused():
     vae = keras_vae.VAE(
         networks.mlp([6]),
