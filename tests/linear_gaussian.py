@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from keras_vae import VAE, likelihoods, networks, objectives, priors
+from keras_vae import VAE, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.networks import inverse_positive
 
 D, VALUES = 2, 5
@@ -75,3 +75,17 @@ def set_exact_posterior(vae, linear):
         np.zeros(vae.posterior.projections["scale_tril"].kernel.shape)
     )
     vae.posterior.projections["scale_tril"].bias.assign([raw[1, 1], raw[1, 0], raw[0, 0]])
+
+
+def exact_vae(linear):
+    """The model whose q(z|x) is p(z|x): its importance weights are all p(x)."""
+    vae = linear_vae(linear, posteriors.FullCovarianceNormal(D))
+    set_exact_posterior(vae, linear)
+    return vae
+
+
+def drawn(linear, n, seed=5):
+    """x of the model itself."""
+    random = np.random.default_rng(seed)
+    noise = linear.sigma * random.normal(size=(n, VALUES))
+    return (random.normal(size=(n, D)) @ linear.w.T + linear.b + noise).astype("float32")

@@ -28,13 +28,13 @@ def learning_rate(plan: Plan) -> keras.optimizers.schedules.LearningRateSchedule
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
 
 
-def model(objective: Objective, data: DataSet, plan: Plan, latent: int = LATENT) -> VAE:
+def model(objective: Objective, data: DataSet, plan: Plan) -> VAE:
     """784-200-200-50, tanh, and back."""
     vae = VAE(
         encoder=networks.mlp([200, 200], "tanh"),
         decoder=networks.mlp([200, 200], "tanh"),
-        posterior=posteriors.DiagonalNormal(latent),
-        prior=priors.StandardNormal(latent),
+        posterior=posteriors.DiagonalNormal(LATENT),
+        prior=priors.StandardNormal(LATENT),
         likelihood=likelihoods.Bernoulli(data.event_shape),
         objective=objective,
         seed=plan.seed,

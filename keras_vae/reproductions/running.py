@@ -81,10 +81,8 @@ def run(job: Job, folder: Path, results: Path, say: Say) -> Path:
     trained = Trained(model, data, job.num_samples, job.seed, checkpoints.folder)
     figures = job.study.measure(trained)
     results.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".unfinished")
     found = {**_result(job, model, data, checkpoints, seconds, figures), **origin}
-    beside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    Run(results).write_json(path.name, found)
     return path
 
 

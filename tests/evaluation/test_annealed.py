@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from linear_gaussian import VALUES, D, Linear, linear_vae, random_linear
+from linear_gaussian import D, Linear, drawn, linear_vae, random_linear
 from parts import POSTERIORS, PRIORS, assert_close_to_mean, beside_for, data_for, make_vae
 from scipy import special, stats
 
@@ -22,13 +22,6 @@ def sampled(vae, x, **arguments):
     """Few short chains, unless said otherwise."""
     short = {"num_chains": 4, "num_steps": 4, "num_leapfrog_steps": 2, **arguments}
     return evaluation.annealed_importance_sampling(vae, x, **short)
-
-
-def drawn(linear, n, seed=5):
-    """x of the model itself."""
-    random = np.random.default_rng(seed)
-    noise = linear.sigma * random.normal(size=(n, VALUES))
-    return (random.normal(size=(n, D)) @ linear.w.T + linear.b + noise).astype("float32")
 
 
 # The estimate

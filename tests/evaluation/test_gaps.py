@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from linear_gaussian import VALUES, D, linear_vae, random_linear, set_exact_posterior
+from linear_gaussian import VALUES, D, drawn, linear_vae, random_linear, set_exact_posterior
 from parts import OBJECTIVES, POSTERIORS, PRIORS, data_for, make_vae
 from scipy import stats
 
@@ -23,13 +23,6 @@ def found_gaps(vae, x, log_likelihood=None, **arguments):
     """From few steps and draws, unless said otherwise."""
     short = {"num_samples": 20, "num_steps": 3, **arguments}
     return evaluation.inference_gaps(vae, x, log_likelihood, **short)
-
-
-def drawn(linear, n, seed=5):
-    """x of the model itself."""
-    random = np.random.default_rng(seed)
-    noise = linear.sigma * random.normal(size=(n, VALUES))
-    return (random.normal(size=(n, D)) @ linear.w.T + linear.b + noise).astype("float32")
 
 
 def diagonal_gap(linear):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from linear_gaussian import VALUES, D, linear_vae, random_linear, set_exact_posterior
+from linear_gaussian import VALUES, D, drawn, linear_vae, random_linear, set_exact_posterior
 from parts import LIKELIHOODS, beside_for, data_for, make_vae
 from scipy import special, stats
 
@@ -19,13 +19,6 @@ from keras_vae.evaluation.log_likelihood import LogLikelihood, _Sampler, log_lik
 FULL = posteriors.FullCovarianceNormal
 # Where the subject is another one: an untrained encoder has few effective samples.
 few_do_not_matter = pytest.mark.filterwarnings("ignore:.*effective samples")
-
-
-def drawn(linear, n, seed=5):
-    """x of the model itself."""
-    random = np.random.default_rng(seed)
-    noise = linear.sigma * random.normal(size=(n, VALUES))
-    return (random.normal(size=(n, D)) @ linear.w.T + linear.b + noise).astype("float32")
 
 
 def near_vae(linear):

@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
-from linear_gaussian import VALUES, D, Linear, linear_vae, random_linear, set_exact_posterior
+from linear_gaussian import (
+    Linear,
+    drawn,
+    exact_vae,
+    random_linear,
+)
 from parts import LIKELIHOODS, make_vae, table
 from scipy import stats
 
@@ -13,18 +18,6 @@ from keras_vae.evaluation import predictive_check
 from keras_vae.evaluation.predictive_check import p_value
 
 MOMENTS = {"mean": lambda x: x.mean(), "variance": lambda x: x.var(axis=0).mean()}
-
-
-def exact_vae(linear):
-    vae = linear_vae(linear, posteriors.FullCovarianceNormal(D))
-    set_exact_posterior(vae, linear)
-    return vae
-
-
-def drawn(linear, n, seed):
-    random = np.random.default_rng(seed)
-    noise = linear.sigma * random.normal(size=(n, VALUES))
-    return (random.normal(size=(n, D)) @ linear.w.T + linear.b + noise).astype("float32")
 
 
 # The p-value
