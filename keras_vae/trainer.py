@@ -12,6 +12,7 @@ from keras_vae import advice
 from keras_vae.conditions import Given
 from keras_vae.data.pipeline import EpochSeed, NewOrder, packed
 from keras_vae.data.source import Source
+from keras_vae.executions import steps_at_once
 from keras_vae.feed import (
     Feed,
     as_batch,
@@ -22,6 +23,7 @@ from keras_vae.feed import (
     split,
 )
 from keras_vae.generative import GenerativeModel
+from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
 from keras_vae.replicas import summed
 
@@ -35,6 +37,7 @@ class Trainer(GenerativeModel, abc.ABC):
     """
 
     objective: Objective
+    _executes_several = True
 
     @abc.abstractmethod
     def check(self, x: Any) -> advice.Advice:
@@ -48,11 +51,15 @@ class Trainer(GenerativeModel, abc.ABC):
         metrics: None = None,
         weighted_metrics: None = None,
         run_eagerly: bool = False,
-        steps_per_execution: int = 1,
+        steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """`keras.Model.compile`, without a loss or metrics: they follow from the model."""
+        """`keras.Model.compile`, without a loss or metrics: they follow from the model.
+
+        `steps_per_execution="auto"` lets TensorFlow run several steps for one call from
+        Python, unless a number of steps or a callback's own hook of a batch asks for one.
+        """
         received = {
             "loss": loss,
             "loss_weights": loss_weights,
@@ -80,17 +87,29 @@ class Trainer(GenerativeModel, abc.ABC):
                     stacklevel=2,
                 )
             jit_compile = False
+        automatic = steps_per_execution == "auto"
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
-            steps_per_execution=steps_per_execution,
+            steps_per_execution=1 if automatic else steps_per_execution,
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
+        self._executes_several = automatic and not run_eagerly
+        use_native_adam(self.optimizer)
         if not self.optimizer.built:
             # Here and not at the first step, so that a checkpoint has where to be loaded to.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self) -> dict:
+        """What `compile_from_config` takes: with "auto", where that was said."""
+        config = super().get_compile_config()
+        return (
+            {**config, "steps_per_execution": "auto"}
+            if config and self._executes_several
+            else config
+        )
 
     def compile_from_config(self, config: dict) -> None:
         """Compiles a loaded model; Keras asks for this where `compile` is a model's own."""
@@ -145,6 +164,7 @@ class Trainer(GenerativeModel, abc.ABC):
                 self.objective, callbacks, initial_epoch, epochs, self._updates(steps), done
             )
             self._before_training(x)
+            self._execute(callbacks, steps_per_epoch, validation_steps)
         with feed.reported():
             return super().fit(
                 fed,
@@ -175,6 +195,7 @@ class Trainer(GenerativeModel, abc.ABC):
         feed = Feed(self.likelihood, self.condition)
         if not _use_cached_eval_dataset:  # set by Keras's fit, whose data has been checked
             x = feed(x, y, sample_weight, batch_size)
+            self._execute(_as_list(callbacks), steps)
         with feed.reported():
             return super().evaluate(
                 x,
@@ -200,6 +221,7 @@ class Trainer(GenerativeModel, abc.ABC):
         beside = {"condition": condition, "size_factor": size_factor}
         given = {name: value for name, value in beside.items() if value is not None}
         fed = feed(x, given or None, None, batch_size)
+        self._execute(_as_list(callbacks), steps)
         with feed.reported():
             return super().predict(fed, verbose=verbose, steps=steps, callbacks=callbacks)
 
@@ -259,6 +281,13 @@ class Trainer(GenerativeModel, abc.ABC):
             return  # one example, no linear theory; or a later batch, refused by its number in time
         if found.directions == 0:
             warnings.warn(str(found), stacklevel=3)
+
+    def _execute(self, callbacks: list, *steps: int | None) -> None:
+        """Sets how many steps one call from Python runs, where that is left to the model."""
+        number = steps_at_once(callbacks, *steps) if self._executes_several else None
+        if number and number != self.steps_per_execution:
+            self.steps_per_execution = number
+            self.train_function = self.test_function = self.predict_function = None
 
     def _updates(self, steps: int | None) -> int | None:
         """How many updates of the weights so many steps are."""

@@ -22,6 +22,7 @@ LAYERS = [
     ["feed", "advice", "assumptions", "legality", "imputation", "ex_post"],
     ["densities"],
     ["generative"],
+    ["executions", "native_adam"],
     ["trainer"],
     ["vae"],
     ["evaluation", "plots", "exported"],

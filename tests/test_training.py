@@ -635,7 +635,7 @@ def test_the_learning_rate_falls_on_a_plateau_of_the_bound():
 
 
 def test_training_ends_on_nan():
-    vae = still_model()
+    vae = still_model(steps_per_execution=1)
     vae.posterior.projections["loc"].bias.assign([np.nan, 0.0])
     nan = keras.callbacks.TerminateOnNaN()
     history = vae.fit(bits(), batch_size=2, epochs=5, callbacks=[nan], verbose=0)

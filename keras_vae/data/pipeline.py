@@ -81,7 +81,16 @@ def batches(
         )
         made = seeds.flat_map(epoch)
     made = made.apply(tf.data.experimental.assert_cardinality(-(-size // batch_size)))
-    return made.prefetch(2)
+    return made.prefetch(2).with_options(_untuned())
+
+
+def _untuned() -> tf.data.Options:
+    """Without tf.data's autotuning: there is nothing to tune, and its thread at times holds an
+    epoch up for a second.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def packed(x: object, beside: Mapping[str, object]) -> object:

@@ -1,0 +1,110 @@
+"""Several steps for one call from Python, unless somebody counts them one by one."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vae
+from keras_vae.executions import AT_ONCE, steps_at_once
+
+X = np.random.default_rng(0).integers(0, 2, (100, 6)).astype("float32")
+
+
+def model(**compiled):
+    keras.utils.set_random_seed(0)  # the networks' first weights
+    vae = keras_vae.VAE(
+        keras_vae.networks.mlp([4]),
+        keras_vae.networks.mlp([4]),
+        keras_vae.posteriors.DiagonalNormal(2),
+        keras_vae.priors.StandardNormal(2),
+        keras_vae.likelihoods.Bernoulli((6,)),
+        seed=0,
+    )
+    vae.compile("adam", **compiled)
+    return vae
+
+
+class Counter(keras.callbacks.Callback):
+    """Counts batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+
+
+class Epochs(keras.callbacks.Callback):
+    """Has no hook of a batch."""
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "steps", "expected"),
+    [
+        ([], (), AT_ONCE),
+        ([Epochs(), keras.callbacks.TerminateOnNaN()], (None, None), AT_ONCE),
+        ([keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)], (), AT_ONCE),
+        ([Epochs(), Counter()], (), 1),
+        ([keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)], (), 1),
+        ([], (None, 5), 1),
+    ],
+    ids=["nothing", "Keras's own", "an epoch's", "a batch's", "a lambda of a batch", "steps"],
+)
+def test_how_many_steps_one_call_runs(callbacks, steps, expected):
+    assert steps_at_once(callbacks, *steps) == expected
+
+
+def test_a_hook_sees_every_batch():
+    counter, vae = Counter(), model()
+    vae.fit(X, batch_size=10, verbose=0)
+    assert vae.steps_per_execution == AT_ONCE
+    vae.fit(X, batch_size=10, callbacks=[counter], verbose=0)
+    assert counter.seen == 10
+    vae.fit(X, batch_size=10, verbose=0)
+    assert vae.steps_per_execution == AT_ONCE
+
+
+def test_a_number_of_steps_is_kept():
+    vae = model()
+    vae.fit(X, batch_size=10, verbose=0)
+    done = int(vae.optimizer.iterations.numpy())
+    vae.fit(X, batch_size=10, steps_per_epoch=3, verbose=0)
+    assert (done, int(vae.optimizer.iterations.numpy())) == (10, 13)
+
+
+def test_a_number_that_was_chosen_stays():
+    vae = model(steps_per_execution=3)
+    vae.fit(X, batch_size=10, verbose=0)
+    assert vae.steps_per_execution == 3
+
+
+def test_the_weights_are_the_same_whatever_runs_at_once():
+    weights = []
+    for steps in (1, "auto"):
+        vae = model(steps_per_execution=steps)
+        vae.fit(X, batch_size=10, epochs=2, verbose=0)
+        weights.append(np.concatenate([w.numpy().ravel() for w in vae.trainable_weights]))
+    np.testing.assert_allclose(weights[0], weights[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [3, "auto"])
+def test_a_loaded_model_goes_on_as_it_was_compiled(tmp_path, steps):
+    model(steps_per_execution=steps).save(tmp_path / "model.keras")
+    vae = keras.saving.load_model(tmp_path / "model.keras")
+    vae.fit(X, batch_size=10, verbose=0)
+    assert vae.steps_per_execution == (3 if steps == 3 else AT_ONCE)
+
+
+def test_a_model_that_is_not_compiled_predicts_and_is_saved(tmp_path):
+    compiled = model()
+    vae = compiled.from_config(compiled.get_config())
+    assert vae.predict(X, batch_size=10, verbose=0).shape == X.shape
+    vae.save(tmp_path / "model.keras")
+    assert not keras.saving.load_model(tmp_path / "model.keras").compiled
+
+
+def test_step_by_step_in_python_nothing_runs_at_once():
+    vae = model(run_eagerly=True)
+    vae.fit(X[:20], batch_size=10, verbose=0)
+    assert vae.steps_per_execution == 1
