@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions.bits import IndependentBits
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.statement import Statement
 from keras_vae.support import BINARY, Support
@@ -38,8 +39,7 @@ class Bernoulli(Likelihood):
         return {"logits": raw["logits"]}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        logits = parameters["logits"]
-        return self.independent_values(Bits(logits=logits, dtype=logits.dtype))
+        return IndependentBits(parameters["logits"], len(self.event_shape))
 
     @property
     def support(self) -> Support:
@@ -59,15 +59,3 @@ class Bernoulli(Likelihood):
             parameters={"logits": "linear in the decoder's features"},
             learned=("logits(z)",),
         )
-
-
-class Bits(tfd.Bernoulli):
-    """`tfd.Bernoulli`, of x in {0, 1} alone: `log p(x) = -softplus((1 - 2x) logits)`.
-
-    One pass over the logits where TFP makes several, for values between 0 and 1 that are
-    none here: of 250 draws for each of 50 images on two cores, 20 ms instead of 42.
-    """
-
-    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
-        logits = self.logits_parameter()
-        return -tf.math.softplus((1 - 2 * tf.cast(event, logits.dtype)) * logits)

@@ -1,0 +1,84 @@
+"""Independent binary values, their density in one pass over the logits."""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+# Factors between 1/2 and 1, whose product is at least 2^-16.
+FACTORS = 16
+
+
+class Bits(tfd.Bernoulli):
+    """`tfd.Bernoulli`, of x in {0, 1} alone: `log p(x) = -softplus((1 - 2x) logits)`.
+
+    One pass over the logits where TFP makes several, for values between 0 and 1 that are
+    none here: of 250 draws for each of 50 images on two cores, 20 ms instead of 42.
+    """
+
+    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
+        logits = self.logits_parameter()
+        return -tf.math.softplus((1 - 2 * tf.cast(event, logits.dtype)) * logits)
+
+
+# TFP's Independent makes its base class where its part is no composite tensor, as Bits is none.
+class IndependentBits(tfd.Independent.__bases__[0]):
+    """Bits of the last dimensions as one event: the sum of their log densities.
+
+    With m = sigmoid(logits) and y = (1 - 2x) logits
+
+        log p(x) = -sum_i max(y_i, 0) + log prod_i max(m_i, 1 - m_i)
+
+    which needs one logarithm for `FACTORS` values, and whose gradient, x - m, has been
+    computed on the way. TensorFlow's softplus is the slowest of its elementwise operations:
+    for 50 draws of 100 images, with the gradient, this takes 45 % of the time of `Bits`
+    summed (two cores). Each value is exact to 6e-8 nats in float32.
+
+    Args:
+        logits: batch `[..., *E]`.
+        event_ndims: how many axes E has.
+    """
+
+    def __init__(self, logits: tf.Tensor, event_ndims: int) -> None:
+        super().__init__(Bits(logits=logits, dtype=logits.dtype), event_ndims)
+        self.event_ndims = event_ndims
+
+    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
+        logits = self.distribution.logits_parameter()
+        x = tf.cast(event, logits.dtype)
+        return _log_prob(self._flat(logits), self._flat(x))
+
+    def _flat(self, values: tf.Tensor) -> tf.Tensor:
+        """`[..., *E]` -> `[..., n]`."""
+        leading = tf.shape(values)[: tf.rank(values) - self.event_ndims]
+        size = math.prod(self.event_shape)
+        return tf.ensure_shape(
+            tf.reshape(values, tf.concat([leading, [size]], 0)),
+            [*values.shape[: values.shape.rank - self.event_ndims], size],
+        )
+
+
+@tf.custom_gradient
+def _log_prob(logits: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    mean = tf.sigmoid(logits)
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        """With respect to the logits; x is discrete."""
+        each = upstream[..., None] * (x - mean)
+        axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(logits), s1=tf.shape(each))
+        return tf.reshape(tf.reduce_sum(each, axes), tf.shape(logits)), None
+
+    unlikely = tf.reduce_sum(tf.nn.relu((1 - 2 * x) * logits), -1)
+    return _log_of_product(tf.maximum(mean, 1 - mean)) - unlikely, gradient
+
+
+def _log_of_product(factors: tf.Tensor) -> tf.Tensor:
+    """Over the last axis, in groups that do not underflow."""
+    groups, rest = divmod(factors.shape[-1], FACTORS)
+    if rest:
+        whole, last = factors[..., :-rest], factors[..., -rest:]
+        return _log_of_product(whole) + tf.math.log(tf.reduce_prod(last, -1))
+    shape = tf.concat([tf.shape(factors)[:-1], [groups, FACTORS]], 0)
+    products = tf.reduce_prod(tf.reshape(factors, shape), -1)
+    return tf.reduce_sum(tf.math.log(products), -1)
