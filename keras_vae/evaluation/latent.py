@@ -1,7 +1,7 @@
 """What the latent dimensions are used for."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae import divergences
 from keras_vae.arguments import is_real
+from keras_vae.conditions import Given
 from keras_vae.evaluation.draws import draws, seeds_of_rows
 from keras_vae.evaluation.rows import held_still
 from keras_vae.vae import VAE
@@ -20,8 +21,7 @@ ACTIVE = 0.01  # the variance of E[z_d|x] above which Burda et al. (2016) call a
 
 def latent_means(vae: VAE, x: Any, batch_size: int = 500) -> np.ndarray:
     """The centre of q(z|x), its mean where it has one, for each x, `[N, D]`."""
-    q = _posteriors(vae, x, batch_size)
-    return np.concatenate([vae.posterior.centre(part).numpy() for part in q])
+    return _of_posteriors(vae, x, batch_size, _centre)
 
 
 def kl_per_dimension(vae: VAE, x: Any, batch_size: int = 500, seed: int = 0) -> np.ndarray:
@@ -94,21 +94,36 @@ def active_units(vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int = 
             "`threshold` is on a variance. Expected: a number >= 0, Burda's is 0.01. Received: "
             f"threshold={threshold!r}."
         )
-    means = np.concatenate([_mean(vae, q) for q in _posteriors(vae, x, batch_size)])
+    means = _of_posteriors(vae, x, batch_size, _mean)
     if len(means) < 2:
         raise ValueError(f"A variance over x needs at least 2 of them. Received: {len(means)}.")
     return ActiveUnits(means.astype("float64").var(axis=0, ddof=1), threshold)
 
 
-def _mean(vae: VAE, q: tfd.Distribution) -> np.ndarray:
+def _centre(vae: VAE, q: tfd.Distribution) -> tf.Tensor:
+    return vae.posterior.centre(q)
+
+
+def _mean(vae: VAE, q: tfd.Distribution) -> tf.Tensor:
     """E[z|x], `[B, D]`: of a choice the probabilities, which its centre is not."""
     try:
-        return q.mean().numpy()
+        return q.mean()
     except NotImplementedError:
-        return vae.posterior.centre(q).numpy()
+        return vae.posterior.centre(q)
 
 
-def _posteriors(vae: VAE, x: Any, batch_size: int) -> Iterator[tfd.Distribution]:
+def _of_posteriors(
+    vae: VAE, x: Any, batch_size: int, of: Callable[[VAE, tfd.Distribution], tf.Tensor]
+) -> np.ndarray:
+    """`of` each q(z|x), `[N, ...]`."""
     source = held_still(vae.likelihood.as_source(x))
+    parts = []
     for start in range(0, len(source), batch_size):
-        yield vae.encode(source[start : start + batch_size])
+        some = vae._checked(source[start : start + batch_size], optional=("size_factor",))
+        parts.append(_compiled(vae, of, *some).numpy())
+    return np.concatenate(parts)
+
+
+@tf.function(reduce_retracing=True)
+def _compiled(vae: VAE, of: Callable, x: tf.Tensor, given: Given) -> tf.Tensor:
+    return of(vae, vae._posterior(x, vae._known(x, given)))
