@@ -14,7 +14,7 @@ def use_native_adam(optimizer: keras.optimizers.Optimizer) -> None:
 
     Keras writes the same formula as eleven operations, each of which reads and writes a
     tensor of the variable's size. On the network 784-400-20-400-784 (two cores, batch 128)
-    a whole step takes 4.0 ms where it took 6.2: `make bench`, workload W1.
+    a whole step takes 4.0 ms with the kernel and 5.3 without.
 
     Only the object's `update_step` changes: its learning rate, state, configuration and
     all that Keras does around the update stay. Other optimizers are left as they are.

@@ -37,6 +37,7 @@ class Trainer(GenerativeModel, abc.ABC):
     """
 
     objective: Objective
+    steps_per_execution: int
     _executes_several = True
 
     @abc.abstractmethod
