@@ -7,7 +7,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -
 # TensorFlow reports on the machine's devices at each start; warnings still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo app test lint format bench bench-serving bench-page results clean
+.PHONY: help demo app test lint format bench bench-feed bench-serving bench-page results clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,8 +30,11 @@ format: $(VENV)/dev ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev ## What the checks of the data cost, and images per second
-	$(BIN)/python tests/benchmarks/fit.py
+bench: $(VENV)/dev ## Speed and memory against PyTorch, JAX, Pythae and others, in turn: an hour
+	$(BIN)/python tests/benchmarks/bench.py --start --grow --json .bench/speed.json
+
+bench-feed: $(VENV)/dev ## What the checks of the data cost, and images per second
+	$(BIN)/python tests/benchmarks/feed.py
 
 bench-serving: $(VENV)/dev ## Latency and rows per second of a served model
 	$(BIN)/python tests/benchmarks/serving.py
@@ -41,6 +44,7 @@ bench-page: $(VENV)/dev ## Milliseconds until the page answers, in a browser
 
 results: $(VENV)/dev ## Write the README's tables from tests/benchmarks/results
 	$(BIN)/python tests/benchmarks/results_table.py
+	$(BIN)/python tests/benchmarks/speed_table.py
 
 clean: ## Delete the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist

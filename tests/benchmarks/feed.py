@@ -1,4 +1,4 @@
-"""How fast `fit` is, and what the check of the data costs it: `make bench`.
+"""How fast `fit` is, and what the check of the data costs it: `make bench-feed`.
 
 Runs are taken in turn in one process on one machine, so that what else the machine does
 falls on all of them. Reported: images per second, and ratios of paired runs.

@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Work:
         components: of the mixture.
         precision: `float32` or `bfloat16` (networks in bfloat16, densities, weights and their
             update in float32).
+        xla: whether keras_vae is told to compile with XLA; else it decides.
         batch: B.
         learning_rate: of Adam.
         draws: K of the evaluation.
@@ -64,6 +66,7 @@ class Work:
     likelihood: str = "bernoulli"
     components: int = 5
     precision: str = "float32"
+    xla: bool = False
     batch: int = 128
     learning_rate: float = 1e-3
     draws: int = 5000
@@ -126,5 +129,15 @@ def _answer(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     begin = time.perf_counter()
     found = peer.run()
     seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB, on Linux
-    return {"seconds": seconds, "peak_mib": peak, "found": found}
+    return {"seconds": seconds, "peak_mib": _peak_mib(), "found": found}
+
+
+def _peak_mib() -> float:
+    """The most memory that was resident; of this program, where the system tells it apart from
+    the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,215 @@
+"""keras_vae and what a user would pick instead, in turn on the same machine: `make bench`.
+
+    python tests/benchmarks/bench.py                        # W1 to W8, five pairs of runs
+    python tests/benchmarks/bench.py --only W1 --only W4 --pairs 9
+    python tests/benchmarks/bench.py --size short           # does it run: no figures to quote
+    python tests/benchmarks/bench.py --size gpu             # sizes that fill a GPU
+    python tests/benchmarks/bench.py --grow --start         # with batch, K and D; until the first step
+
+Every system has the same architecture, data, batch, optimiser and precision, and the runs are
+taken A B C A B C, so that what else the machine does falls on all. What is quoted is the
+ratio of paired runs. That all train alike is checked: the same number of weights, and the same
+bound on the test images after the same number of epochs.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from arithmetic import flop, product_rate
+from peers.protocol import Work
+from turns import OURS, SYSTEMS, Measured, System, in_turn, ratios, start
+from workloads import SIZES, TITLES, WORKLOADS, examples, workload, write
+
+PAIRS = 5
+PEERS = Path(__file__).parent / "peers"
+NAMED = ("torch", "pythae", "jax", "optax")
+# Seeds differ in the bound after few epochs; what is trained wrongly differs by more.
+ALIKE = 0.03
+GROWING = {
+    "batch": (32, 128, 512, 4096),
+    "samples": (1, 5, 50, 500),
+    "latent": (2, 20, 200),
+}
+
+
+def main() -> int:
+    """Prints the tables, writes the JSON file; 1 if a system does not train as the others."""
+    options = _options()
+    systems = tuple(s for s in SYSTEMS if s == OURS or s.name in options.systems)
+    report: dict = {"machine": machine(options.size), "pairs": options.pairs, "workloads": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.only:
+            work = workload(name, options.size, Path(folder))
+            measured = in_turn(systems, work, options.pairs if work.task != "until" else 1)
+            report["workloads"][name] = summary(work, options.size, measured)
+            print(table(name, report["workloads"][name]), flush=True)
+            _write(options.json, report)
+        if options.start:
+            report["start"] = starts(systems, Path(folder), options.pairs)
+            print(json.dumps(report["start"], indent=1))
+        if options.grow:
+            report["growth"] = growth(systems, Path(folder))
+            print(json.dumps(report["growth"], indent=1))
+    _write(options.json, report)
+    return 1 if any(unlike(w) for w in report["workloads"].values()) else 0
+
+
+def summary(work: Work, size: str, measured: dict[str, Measured]) -> dict:
+    """Of each system: images per second, the ratio of ours to it, memory, bound."""
+    ours = measured[OURS.name]
+    count = examples(work, *SIZES[size][work.name])
+    found = {}
+    for name, seen in measured.items():
+        if seen.unsupported is not None:
+            found[name] = {"unsupported": seen.unsupported}
+            continue
+        middle = statistics.median(seen.seconds)
+        found[name] = {
+            "images_per_second": count / middle,
+            "times_as_fast": ratios(ours.seconds, seen.seconds),
+            "seconds": seen.seconds,
+            "peak_mib": seen.peak_mib,
+            "weights": seen.weights,
+            "bound": seen.bound,
+            "found": seen.found,
+        }
+    return {
+        "work": {**dataclasses.asdict(work), "data": WORKLOADS[work.name].data},
+        "systems": found,
+    }
+
+
+def unlike(report: dict) -> list[str]:
+    """Systems whose weights or bound are not ours."""
+    systems, task = report["systems"], report["work"]["task"]
+    ours = systems[OURS.name]
+    compared = ("weights",) if task == "encode" else ("weights", "bound")
+    return [
+        f"{name}: {key} {seen[key]:.6g}, {OURS.name} {ours[key]:.6g}"
+        for name, seen in systems.items()
+        for key in compared
+        if "unsupported" not in seen
+        and not math.isclose(seen[key], ours[key], rel_tol=ALIKE if key == "bound" else 0)
+    ]
+
+
+def table(name: str, report: dict) -> str:
+    """A workload's table in Markdown."""
+    rows = [
+        f"\n{name}: {TITLES[name]}\n",
+        "| system | images/s | keras_vae is x as fast | MiB | bound |",
+    ]
+    rows.append("|---|---|---|---|---|")
+    for system, seen in report["systems"].items():
+        if "unsupported" in seen:
+            rows.append(f"| {system} | - | {seen['unsupported']} | | |")
+            continue
+        middle, low, high = seen["times_as_fast"]
+        bound = "" if seen["bound"] is None else f"{seen['bound']:.2f}"
+        rows.append(
+            f"| {system} | {seen['images_per_second']:,.0f} | {middle:.2f} ({low:.2f} to {high:.2f})"
+            f" | {seen['peak_mib']:,.0f} | {bound} |"
+        )
+        if report["work"]["task"] == "until":
+            rows.append(f"| | {seen['found']} | | | |")
+    rows += [f"\nNot alike: {difference}" for difference in unlike(report)]
+    return "\n".join(rows)
+
+
+def starts(systems: tuple[System, ...], folder: Path, pairs: int) -> dict[str, list[float]]:
+    """Seconds from starting Python to the end of the first step on one batch, in turn."""
+    work = workload("W1", "short", folder)
+    work = dataclasses.replace(work, batch=SIZES["short"]["W1"][0])
+    seconds: dict[str, list[float]] = {system.name: [] for system in systems}
+    for _ in range(pairs):
+        for system in systems:
+            seconds[system.name].append(start(system, work))
+    return seconds
+
+
+def growth(systems: tuple[System, ...], folder: Path) -> dict:
+    """Images per second, and the share of the machine's product rate, as one setting grows."""
+    rate = product_rate()
+    found: dict = {"product_rate": rate}
+    for setting, values in GROWING.items():
+        for value in values:
+            iwae = "iwae" if setting == "samples" else "elbo"
+            count = max(8192 // (value if setting == "samples" else 1), 128)
+            work = dataclasses.replace(WORKLOADS["W1"], **{setting: value}, objective=iwae)
+            work = _with_data(work, count, folder)
+            measured = in_turn(systems, work, 3)
+            found[f"{setting}={value}"] = {
+                name: _rates(count, seen, flop(work), rate) for name, seen in measured.items()
+            }
+            print(setting, value, found[f"{setting}={value}"], flush=True)
+    return found
+
+
+def _rates(count: int, seen: Measured, flop_of_image: int, rate: float) -> dict[str, float] | None:
+    if not seen.seconds:
+        return None
+    speed = count / statistics.median(seen.seconds)
+    return {"images_per_second": speed, "share_of_product_rate": speed * flop_of_image / rate}
+
+
+def _with_data(work: Work, count: int, folder: Path) -> Work:
+    return dataclasses.replace(work, data=str(write(WORKLOADS["W1"], count, 100, folder)))
+
+
+def machine(size: str) -> dict:
+    """What the figures are of."""
+    model = "unknown"
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "versions": versions(),
+        "size": size,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries: ours as installed, the peers' as pinned."""
+    found = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
+    for pins in sorted(PEERS.glob("requirements-*.txt")):
+        lines = [line for line in pins.read_text().splitlines() if "==" in line]
+        found |= dict(line.split("==") for line in lines if line.split("==")[0] in NAMED)
+    return found
+
+
+def _write(path: Path | None, report: dict) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", choices=WORKLOADS, help="a workload; all")
+    parser.add_argument("--systems", action="append", help="a peer by name; all")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="counted runs of each")
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--start", action="store_true", help="time until the first step, too")
+    parser.add_argument("--grow", action="store_true", help="with batch, K and D, too")
+    parser.add_argument("--json", type=Path, help="where to write all figures")
+    options = parser.parse_args()
+    options.only = options.only or list(WORKLOADS)
+    options.systems = options.systems or [system.name for system in SYSTEMS]
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The README's tables of speed, made from `results/speed/*.json` alone: `make results`."""
+
+import json
+import statistics
+from pathlib import Path
+
+from workloads import TITLES
+
+ROOT = Path(__file__).parents[2]
+SPEED = Path(__file__).parent / "results" / "speed"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- speed: written by make results -->", "<!-- end of speed -->"
+OURS = "keras_vae"
+
+
+def read(folder: Path = SPEED) -> list[dict]:
+    """All reports, by file name."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def markdown(reports: list[dict]) -> str:
+    """A table for each machine."""
+    return "\n\n".join(table(report) for report in reports)
+
+
+def table(report: dict) -> str:
+    """A line for each workload, a column for each system."""
+    systems = list(dict.fromkeys(n for w in report["workloads"].values() for n in w["systems"]))
+    peers = [name for name in systems if name != OURS]
+    machine = report["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores, {report['pairs']} runs of each in turn. "
+        f"{versions(machine)}",
+        "",
+        f"| | {OURS}, images/s | " + " | ".join(peers) + " |",
+        "|---|---|" + "---|" * len(peers),
+    ]
+    for name, workload in report["workloads"].items():
+        if workload["work"]["task"] != "until":
+            lines.append(row(name, workload["systems"], peers))
+    lines += ["", *until(report, systems), *start(report)]
+    return "\n".join(lines)
+
+
+def row(name: str, systems: dict, peers: list[str]) -> str:
+    """How many times as fast as each peer."""
+    cells = [f"{systems[OURS]['images_per_second']:,.0f}"]
+    cells += [cell(systems.get(peer)) for peer in peers]
+    return f"| {name}: {TITLES[name]} | {' | '.join(cells)} |"
+
+
+def cell(seen: dict | None) -> str:
+    """A ratio, median and range; nothing for what a peer does not have."""
+    if seen is None or "unsupported" in seen:
+        return ""
+    middle, low, high = seen["times_as_fast"]
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def until(report: dict, systems: list[str]) -> list[str]:
+    """The seconds until each target of the bound."""
+    found = [w for w in report["workloads"].values() if w["work"]["task"] == "until"]
+    lines = []
+    for workload in found:
+        targets = [f"{target:g}" for target in workload["work"]["targets"]]
+        lines.append(
+            "| W7: seconds of training until the test bound passes | " + " | ".join(targets) + " |"
+        )
+        lines.append("|---|" + "---|" * len(targets))
+        for name in systems:
+            seen = workload["systems"].get(name, {"unsupported": ""})
+            if "unsupported" not in seen:
+                seconds = [seen["found"]["seconds_to"][target] for target in targets]
+                cells = [
+                    f"not in {workload['work']['limit']:.0f}" if s is None else f"{s:.0f}"
+                    for s in seconds
+                ]
+                lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
+def start(report: dict) -> list[str]:
+    """The seconds from Python's start to the first step, in words."""
+    medians = {name: statistics.median(s) for name, s in report.get("start", {}).items()}
+    words = ", ".join(f"{name} {seconds:.1f}" for name, seconds in medians.items())
+    return [f"Seconds from starting Python to the end of the first step: {words}."] if words else []
+
+
+def versions(machine: dict) -> str:
+    """The libraries that were measured."""
+    return ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + "."
+
+
+def with_tables(readme: str, reports: list[dict]) -> str:
+    """The README with its tables replaced."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{markdown(reports)}\n{END}{after}"
+
+
+def main() -> None:
+    """Writes the README's tables."""
+    README.write_text(with_tables(README.read_text(encoding="utf-8"), read()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

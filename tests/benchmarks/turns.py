@@ -1,0 +1,171 @@
+"""Systems that are timed in turn: each a process of its own that waits while it is not its turn."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from peers.protocol import Work
+
+HERE = Path(__file__).parent
+ENVIRONMENTS = HERE.parents[1] / ".bench"
+
+
+@dataclass(frozen=True)
+class System:
+    """A script that speaks the protocol, and the environment that it runs in.
+
+    Attributes:
+        name: as the table has it.
+        script: in `peers`.
+        arguments: to it.
+        environment: whose pins are in `peers/requirements-ENVIRONMENT.txt`; None for the
+            package's own.
+    """
+
+    name: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    environment: str | None = None
+
+    def python(self) -> str:
+        """The interpreter; its environment is made if it is not there, or its pins changed."""
+        if self.environment is None:
+            return sys.executable
+        folder = ENVIRONMENTS / self.environment
+        pins = HERE / "peers" / f"requirements-{self.environment}.txt"
+        made = folder / "pins.txt"
+        if not made.exists() or made.read_text() != pins.read_text():
+            print(f"Making {folder}: once, a few minutes.", flush=True)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", pins]
+            subprocess.run(pip, check=True)
+            made.write_text(pins.read_text())
+        return str(folder / "bin" / "python")
+
+
+OURS = System("keras_vae", "ours.py")
+SYSTEMS = (
+    OURS,
+    System("TensorFlow, by hand", "floor.py"),
+    System("Keras guide", "keras_guide.py"),
+    System("PyTorch", "pytorch.py", ("eager",), "torch"),
+    System("PyTorch, compiled", "pytorch.py", ("compile",), "torch"),
+    System("Pythae", "pythae_peer.py", (), "torch"),
+    System("JAX", "jax_optax.py", (), "jax"),
+)
+
+
+@dataclass
+class Measured:
+    """What was seen of one system on one workload.
+
+    Attributes:
+        seconds: of each counted run.
+        weights: how many trainable numbers.
+        bound: on the test images after the runs, nats per image.
+        peak_mib: resident memory.
+        found: what the last run returned.
+        unsupported: why there is nothing.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    weights: int = 0
+    bound: float | None = None
+    peak_mib: float = 0.0
+    found: Any = None
+    unsupported: str | None = None
+
+
+class Process:
+    """A system at work on one workload."""
+
+    def __init__(self, system: System, work: Work) -> None:
+        environment = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "OMP_NUM_THREADS": str(work.threads),
+        }
+        self.system = system
+        self.child = subprocess.Popen(
+            [system.python(), str(HERE / "peers" / system.script), *system.arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.work = work
+
+    def ask(self, do: str) -> dict[str, Any]:
+        """The answer to `prepare`, `run` or `bound`.
+
+        Raises:
+            RuntimeError: if the system failed, with what it printed.
+        """
+        asked = {"do": do, "work": asdict(self.work)} if do == "prepare" else {"do": do}
+        self.child.stdin.write(json.dumps(asked) + "\n")
+        self.child.stdin.flush()
+        line = self.child.stdout.readline()
+        answer = json.loads(line) if line else {"error": f"it ended with {self.child.wait()}"}
+        if "error" in answer:
+            raise RuntimeError(f"{self.system.name}, {self.work.name}, {do}: {answer['error']}")
+        return answer
+
+    def quit(self) -> None:
+        """Ends the process, also one that has failed."""
+        with contextlib.suppress(BrokenPipeError):
+            self.child.communicate(json.dumps({"do": "quit"}) + "\n", timeout=60)
+
+
+def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Measured]:
+    """Each system, once to warm up and `pairs` times to be counted: A B C A B C."""
+    measured = {system.name: Measured() for system in systems}
+    processes = {system.name: Process(system, work) for system in systems}
+    try:
+        for name, process in list(processes.items()):
+            answer = process.ask("prepare")
+            if "unsupported" in answer:
+                measured[name].unsupported = answer["unsupported"]
+                processes.pop(name).quit()
+                continue
+            measured[name].weights = answer["weights"]
+            if work.task != "until":  # it begins with compiling
+                process.ask("run")
+        for _ in range(pairs):
+            for name, process in processes.items():
+                answer = process.ask("run")
+                measured[name].seconds.append(answer["seconds"])
+                measured[name].peak_mib = answer["peak_mib"]
+                measured[name].found = answer["found"]
+        for name, process in processes.items():
+            measured[name].bound = process.ask("bound")["bound"]
+    finally:
+        for process in processes.values():
+            process.quit()
+    return measured
+
+
+def start(system: System, work: Work) -> float:
+    """Seconds from starting Python to the end of the first run."""
+    begun = time.perf_counter()
+    process = Process(system, work)
+    try:
+        if "unsupported" in process.ask("prepare"):
+            return float("nan")
+        process.ask("run")
+        return time.perf_counter() - begun
+    finally:
+        process.quit()
+
+
+def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
+    """How many times as fast ours was, pair by pair: median, least, most."""
+    pairs = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return statistics.median(pairs), min(pairs), max(pairs)

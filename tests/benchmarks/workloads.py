@@ -1,0 +1,76 @@
+"""What is timed: the workloads W1 to W8, at three sizes, and the files that they read."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from peers.protocol import Work
+
+import keras_vae
+
+BURDA = {"hidden": (200, 200), "activation": "tanh", "latent": 50, "batch": 100}
+
+WORKLOADS = {
+    work.name: work
+    for work in (
+        Work("W1", "fit", "bits"),
+        Work("W2", "fit", "bits", precision="bfloat16"),
+        Work("W3", "fit", "bits", network="conv"),
+        Work("W4", "fit", "bits", objective="iwae", samples=50, **BURDA),
+        Work("W5", "log_likelihood", "bits", **BURDA),
+        Work("W6", "encode", "bits"),
+        Work("W7", "until", "dynamic", values="dynamic", targets=(-105.0, -100.0, -95.0)),
+        Work("W8", "fit", "grey", values="grey", likelihood="logistic_mixture"),
+    )
+}
+TITLES = {
+    "W1": "`fit`, 784-400-20-400-784, batch 128, float32",
+    "W2": "the same in bfloat16",
+    "W3": "`fit`, convolutions, batch 128",
+    "W4": "`fit`, IWAE, K = 50, 784-200-200-50, batch 100",
+    "W5": "log p(x), K = 5,000",
+    "W6": "the means of q(z|x)",
+    "W7": "seconds until the test bound passes a target",
+    "W8": "`fit`, mixture of 5 discretised logistics, grey values",
+}
+
+# How many images of the training set one run passes over, and of the test set.
+SIZES = {
+    "full": {
+        "W1": (60_000, 10_000), "W2": (60_000, 10_000), "W3": (6_000, 1_000),
+        "W4": (4_000, 500), "W5": (10_000, 1_000), "W6": (60_000, 100),
+        "W7": (60_000, 10_000), "W8": (6_000, 500),
+    },
+    "short": dict.fromkeys(WORKLOADS, (512, 100)),
+    "gpu": dict.fromkeys(WORKLOADS, (60_000, 10_000)),
+    "gpu-short": dict.fromkeys(WORKLOADS, (2_048, 100)),
+}  # fmt: skip
+GPU_BATCH = 1024
+
+
+def workload(name: str, size: str, folder: Path) -> Work:
+    """The workload at that size, its data written to a file in `folder`."""
+    work = WORKLOADS[name]
+    if size in ("short", "gpu-short"):
+        targets = (-400.0,) * bool(work.targets)
+        fewer = {"draws": 100, "samples": min(work.samples, 5), "limit": 20.0, "targets": targets}
+        work = dataclasses.replace(work, **fewer)
+    if size in ("gpu", "gpu-short"):
+        work = dataclasses.replace(work, batch=GPU_BATCH, xla=True)
+    return dataclasses.replace(work, data=str(write(work, *SIZES[size][name], folder)))
+
+
+def write(work: Work, train: int, test: int, folder: Path) -> Path:
+    """A file of MNIST's images: as bits, drawn once or to be drawn, or grey."""
+    path = folder / f"{work.data}-{train}-{test}.npz"
+    if not path.exists():
+        binarisation = {"bits": "static", "dynamic": "dynamic", "grey": "none"}[work.data]
+        data = keras_vae.data.load("mnist", binarisation=binarisation)
+        images = np.concatenate([data.train.values, data.validation.values])
+        np.savez(path, train=images[:train, ..., 0], test=data.test.values[:test, ..., 0])
+    return path
+
+
+def examples(work: Work, train: int, test: int) -> int:
+    """How many images one run passes over."""
+    return test if work.task == "log_likelihood" else train
