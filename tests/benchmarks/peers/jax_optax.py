@@ -23,7 +23,7 @@ _PIXELS = 784
 _MAP = 7 * 7 * 64
 _ROWS = 5000  # latent draws decoded at once in an evaluation
 _CONV = ("NHWC", "HWIO", "NHWC")
-_LOG_TWO_PI = float(np.log(2.0 * np.pi))
+_ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 
 class Layer(NamedTuple):
@@ -85,14 +85,12 @@ def encode(weights: Weights, x: jax.Array, work: Work) -> tuple[jax.Array, jax.A
     if work.network == "conv":
         hidden = hidden.reshape(-1, 28, 28, 1)
         for kernel, bias in weights.encoder:
-            hidden = lax.conv_general_dilated(
-                hidden, kernel, (2, 2), "SAME", dimension_numbers=_CONV
-            )
-            hidden = jax.nn.relu(hidden + bias)
+            x = lax.conv_general_dilated(hidden, kernel, (2, 2), "SAME", dimension_numbers=_CONV)
+            hidden = jax.nn.relu(x + bias)
         hidden = hidden.reshape(-1, _MAP)
     else:
         for layer in weights.encoder:
-            hidden = _activation(work)(_dense(layer, hidden))
+            hidden = _ACTIVATIONS[work.activation](_dense(layer, hidden))
     loc, log_scale = _dense(weights.loc, hidden), _dense(weights.log_scale, hidden)
     return loc.astype(jnp.float32), log_scale.astype(jnp.float32)
 
@@ -107,7 +105,7 @@ def decode(weights: Weights, z: jax.Array, work: Work) -> jax.Array:
             hidden = jax.nn.relu(_upsample(kernel, hidden) + bias)
     else:
         for layer in layers:
-            hidden = _activation(work)(_dense(layer, hidden))
+            hidden = _ACTIVATIONS[work.activation](_dense(layer, hidden))
     return _dense(last, hidden).astype(jnp.float32).reshape(len(z), -1)
 
 
@@ -126,8 +124,8 @@ def _upsample(kernel: jax.Array, x: jax.Array) -> jax.Array:
         taps = taps.at[p : p + 2, q : q + 2, :, p, q].set(kernel[p::2, q::2])
     taps = taps.reshape(3, 3, inputs, 4 * outputs)
     phases = lax.conv_general_dilated(x, taps, (1, 1), "SAME", dimension_numbers=_CONV)
-    phases = phases.reshape(batch, height, width, 2, 2, outputs).transpose(0, 1, 3, 2, 4, 5)
-    return phases.reshape(batch, 2 * height, 2 * width, outputs)
+    phases = phases.reshape(batch, height, width, 2, 2, outputs)
+    return phases.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, outputs)
 
 
 def _cast(tree: Any, work: Work) -> Any:
@@ -137,10 +135,6 @@ def _cast(tree: Any, work: Work) -> Any:
 
 def _dense(layer: Layer, x: jax.Array) -> jax.Array:
     return x @ layer.kernel + layer.bias
-
-
-def _activation(work: Work) -> Any:
-    return {"relu": jax.nn.relu, "tanh": jnp.tanh}[work.activation]
 
 
 def observed(pixels: jax.Array, work: Work) -> jax.Array:
@@ -220,24 +214,19 @@ def epoch(state: State, train: jax.Array, order: jax.Array, work: Work) -> State
     return step(state, train, order[full:], work) if full < len(order) else state
 
 
-@functools.partial(jax.jit, static_argnames=("work", "objective", "samples", "images"))
+@functools.partial(jax.jit, static_argnames=("work", "objective", "samples"))
 def bounds(
-    weights: Weights,
-    key: jax.Array,
-    pixels: jax.Array,
-    work: Work,
-    objective: str,
-    samples: int,
-    images: int,
+    weights: Weights, key: jax.Array, pixels: jax.Array, work: Work, objective: str, samples: int
 ) -> jax.Array:
-    """`bound` of each image, [N], `images` at a time."""
+    """`bound` of each image, [N], as many at a time as make `_ROWS` draws."""
 
     def one(row: tuple[jax.Array, jax.Array]) -> jax.Array:
         x = observed(row[1], work)
         return bound(weights, row[0], x, work, objective, samples)[0]
 
-    keys = jax.random.split(key, len(pixels))
-    return lax.map(one, (keys, pixels), batch_size=images)
+    return lax.map(
+        one, (jax.random.split(key, len(pixels)), pixels), batch_size=max(1, _ROWS // samples)
+    )
 
 
 @functools.partial(jax.jit, static_argnames="work")
@@ -280,9 +269,8 @@ class JaxOptax(Peer):
     def _train(self) -> None:
         """One epoch."""
         order = self.orders.permutation(len(self.train)).astype(np.int32)
-        # In a loop XLA's convolutions lose their threads on a CPU: there, a call for each batch.
-        stepwise = self.work.network == "conv" and jax.default_backend() == "cpu"
-        if stepwise:
+        # On a CPU a scan is no faster, and XLA's convolutions lose their threads inside it.
+        if jax.default_backend() == "cpu":
             for row in range(0, len(order), self.work.batch):
                 rows = order[row : row + self.work.batch]
                 self.state = step(self.state, self.train, rows, self.work)
@@ -292,8 +280,7 @@ class JaxOptax(Peer):
 
     def _mean_bound(self, objective: str, samples: int) -> float:
         self.key, key = jax.random.split(self.key)
-        images = max(1, _ROWS // samples)
-        found = bounds(self.state.weights, key, self.test, self.work, objective, samples, images)
+        found = bounds(self.state.weights, key, self.test, self.work, objective, samples)
         return float(jnp.mean(found))
 
     def _until(self) -> dict[str, Any]:
