@@ -59,8 +59,9 @@ def start(key: jax.Array, work: Work) -> Weights:
         decoder = [(work.latent, _MAP), (4, 4, 64, 64), (4, 4, 64, 32), (32, outputs)]
     else:
         features = work.hidden[-1]
-        encoder = _pairs(_PIXELS, *work.hidden)
-        decoder = _pairs(work.latent, *reversed(work.hidden), _PIXELS * outputs)
+        encoder = list(itertools.pairwise((_PIXELS, *work.hidden)))
+        widths = (work.latent, *reversed(work.hidden), _PIXELS * outputs)
+        decoder = list(itertools.pairwise(widths))
     keys = iter(jax.random.split(key, len(encoder) + len(decoder) + 2))
     return Weights(
         encoder=[_layer(next(keys), shape) for shape in encoder],
@@ -68,10 +69,6 @@ def start(key: jax.Array, work: Work) -> Weights:
         log_scale=_layer(next(keys), (features, work.latent)),
         decoder=[_layer(next(keys), shape) for shape in decoder],
     )
-
-
-def _pairs(*widths: int) -> list[tuple[int, int]]:
-    return list(itertools.pairwise(widths))
 
 
 def _layer(key: jax.Array, shape: tuple[int, ...]) -> Layer:
