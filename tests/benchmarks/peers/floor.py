@@ -169,7 +169,7 @@ class Floor(Peer):
             for w in self.weights
         ]
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Through XLA no workload was faster on a CPU, and the convolutions took twice as long.
+        # Not through XLA: on a CPU the convolutions took thrice as long, the rest about as long.
         self.step = tf.function(self._step)
         self.epoch = tf.function(self._epoch)
         self.bounds = tf.function(self._bounds)

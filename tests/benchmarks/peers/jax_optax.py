@@ -109,8 +109,7 @@ def decode(weights: Weights, z: jax.Array, work: Work) -> jax.Array:
 def _upsample(kernel: jax.Array, x: jax.Array) -> jax.Array:
     """`lax.conv_transpose` of stride 2.
 
-    On a CPU as one 3x3 convolution to the four phases of the output: XLA has no fast
-    convolution there of an input with holes.
+    On a CPU as one 3x3 convolution to the four phases of the output: half the time there.
     """
     if jax.default_backend() != "cpu":
         return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=_CONV)
@@ -266,7 +265,7 @@ class JaxOptax(Peer):
     def _train(self) -> None:
         """One epoch."""
         order = self.orders.permutation(len(self.train)).astype(np.int32)
-        # On a CPU a scan is no faster, and XLA's convolutions lose their threads inside it.
+        # On a CPU a scan was no faster for dense layers, and far slower for convolutions.
         if jax.default_backend() == "cpu":
             for row in range(0, len(order), self.work.batch):
                 rows = order[row : row + self.work.batch]
