@@ -1,0 +1,153 @@
+"""PyTorch, by hand, as a peer: `python pytorch.py eager` or `python pytorch.py compile`."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from protocol import Peer, Work, serve
+from torch import Tensor
+from torch_model import VAE
+
+_ROWS_TO_ENCODE = 2048
+_ROWS_TO_DECODE = 512  # logits of one call stay in the second-level cache
+_VALUES_OF_A_BOUND = 1 << 22  # of x's parameters at once, so that memory stays flat
+
+
+class PyTorch(Peer):
+    """A loop over batches; `compiled` says whether torch.compile fuses the loss.
+
+    The first run of a compiled peer compiles: a graph for full batches, one for the last.
+    """
+
+    def __init__(self, compiled: bool):
+        self._compiled = compiled
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def prepare(self, work: Work, train: np.ndarray, test: np.ndarray) -> int:
+        begin = time.perf_counter()
+        torch.set_num_threads(work.threads)
+        torch.manual_seed(work.seed)
+        self._work = work
+        self._train, self._test = self._pixels(train), self._pixels(test)
+        self._model = VAE(work).to(self._device)
+        self._optimizer = torch.optim.Adam(
+            self._model.parameters(), lr=work.learning_rate, fused=True
+        )
+        self._loss = self._compile(self._mean_loss)
+        self._encode = self._compile(self._model.posterior)
+        self._log_weights = self._compile(self._model.log_weights)
+        if work.task == "log_likelihood":  # weights that have seen the data, outside the clock
+            self._work = dataclasses.replace(work, objective="elbo", samples=1)
+            self._epoch()
+            self._work = work
+        self._prepared = time.perf_counter() - begin
+        return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
+
+    def run(self) -> dict[str, Any] | None:
+        tasks = {
+            "fit": self._fit,
+            "log_likelihood": self._log_likelihood,
+            "encode": self._encode_train,
+            "until": self._until,
+        }
+        return tasks[self._work.task]()
+
+    @torch.inference_mode()
+    def bound(self) -> float:
+        parameters = 784 * (3 * self._work.components if self._model.mixture else 1)
+        rows = max(1, _VALUES_OF_A_BOUND // (parameters * self._work.samples))
+        bounds = [
+            self._bound(x, self._noise(self._work.samples, len(x))) for x in self._test.split(rows)
+        ]
+        return float(torch.cat(bounds).double().mean())
+
+    def _compile(self, function: Callable) -> Callable:
+        return torch.compile(function, dynamic=False) if self._compiled else function
+
+    def _pixels(self, images: np.ndarray) -> Tensor:
+        return torch.from_numpy(images.reshape(len(images), -1)).to(self._device)
+
+    def _noise(self, draws: int, rows: int) -> Tensor:
+        return torch.randn(draws, rows, self._work.latent, device=self._device)
+
+    def _bound(self, x: Tensor, noise: Tensor) -> Tensor:
+        bound = self._model.iwae if self._work.objective == "iwae" else self._model.elbo
+        return bound(x, noise)
+
+    def _mean_loss(self, x: Tensor, noise: Tensor) -> Tensor:
+        return -self._bound(x, noise).mean()
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Every image of `train` once, in a new order."""
+        order = torch.randperm(len(self._train), device=self._device)
+        for rows in order.split(self._work.batch):
+            x = self._train.index_select(0, rows)
+            if self._work.values == "dynamic":
+                # 1 with probability x / 255, exactly, and cheaper than torch.bernoulli
+                threshold = torch.randint(255, x.shape, dtype=torch.uint8, device=self._device)
+                x = (threshold < x).to(torch.uint8)
+            yield x
+
+    def _epoch(self) -> None:
+        for x in self._batches():
+            self._loss(x, self._noise(self._work.samples, len(x))).backward()
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+
+    def _fit(self) -> None:
+        self._epoch()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Waits for the device: a clock is read next."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+    @torch.inference_mode()
+    def _encode_train(self) -> None:
+        means = torch.empty(len(self._train), self._work.latent, device=self._device)
+        for start in range(0, len(self._train), _ROWS_TO_ENCODE):
+            rows = slice(start, start + _ROWS_TO_ENCODE)
+            means[rows] = self._encode(self._train[rows])[0]
+        self._finish()
+
+    @torch.inference_mode()
+    def _log_likelihood(self) -> dict[str, Any]:
+        """The mean of log p(x), each image's by `draws` importance-weighted draws."""
+        draws = self._work.draws
+        loc, log_scale = self._model.posterior(self._test)
+        found = torch.empty(len(self._test), device=self._device)
+        log_weights = torch.empty(draws, device=self._device)
+        for i in range(len(self._test)):
+            image = slice(i, i + 1)
+            for part in log_weights.split(_ROWS_TO_DECODE):
+                noise = self._noise(len(part), 1)
+                part.copy_(
+                    self._log_weights(self._test[image], loc[image], log_scale[image], noise)[:, 0]
+                )
+            found[i] = log_weights.logsumexp(0)
+        return {"log_likelihood": float(found.double().mean()) - float(np.log(draws))}
+
+    def _until(self) -> dict[str, Any]:
+        """Trains until the bound of `test` has passed every target, or time is up."""
+        seconds, epochs, bound = self._prepared, 0, -float("inf")
+        reached: dict[str, float | None] = {f"{target:g}": None for target in self._work.targets}
+        while seconds <= self._work.limit and None in reached.values():
+            begin = time.perf_counter()
+            self._fit()
+            seconds += time.perf_counter() - begin
+            epochs, bound = epochs + 1, self.bound()
+            for target in self._work.targets:
+                if bound >= target and reached[f"{target:g}"] is None:
+                    reached[f"{target:g}"] = seconds
+        return {"seconds_to": reached, "epochs": epochs, "bound": bound}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in (["eager"], ["compile"]):
+        sys.exit("usage: pytorch.py eager|compile")
+    serve(PyTorch(compiled=sys.argv[1] == "compile"))
