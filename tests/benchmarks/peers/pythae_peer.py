@@ -64,6 +64,9 @@ class DynamicBits(BaseDataset):
 class Pythae(Peer):
     """Pythae's `BaseTrainer` trains one epoch by its `train_step`; its loader makes the batches."""
 
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory()  # the trainer makes one for each training
+
     def prepare(self, work: Work, train: np.ndarray, test: np.ndarray) -> int:
         begin = time.perf_counter()
         _check(work)
@@ -109,7 +112,7 @@ class Pythae(Peer):
             model=self._model,
             train_dataset=self._dataset,
             training_config=BaseTrainerConfig(
-                output_dir=tempfile.mkdtemp(),
+                output_dir=self._folder.name,
                 per_device_train_batch_size=self._work.batch,
                 learning_rate=self._work.learning_rate,
                 optimizer_params={"fused": True},

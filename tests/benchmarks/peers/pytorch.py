@@ -1,7 +1,9 @@
 """PyTorch, by hand, as a peer: `python pytorch.py eager` or `python pytorch.py compile`."""
 
 import dataclasses
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,27 +15,31 @@ from torch import Tensor
 from torch_model import VAE
 
 _ROWS_TO_ENCODE = 2048
-_ROWS_TO_DECODE = 512  # logits of one call stay in the second-level cache
+_ROWS_TO_DECODE = 500  # logits of one call stay near the second-level cache
 _VALUES_OF_A_BOUND = 1 << 22  # of x's parameters at once, so that memory stays flat
 
 
 class PyTorch(Peer):
     """A loop over batches; `compiled` says whether torch.compile fuses the loss.
 
-    The first run of a compiled peer compiles: a graph for full batches, one for the last.
+    The first run of a compiled peer compiles: a graph for full batches, one for the last. Its
+    cache is a new folder, so that every peer's first run is a first run.
     """
 
     def __init__(self, compiled: bool):
         self._compiled = compiled
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._cache = tempfile.TemporaryDirectory()
 
     def prepare(self, work: Work, train: np.ndarray, test: np.ndarray) -> int:
         begin = time.perf_counter()
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name
         torch.set_num_threads(work.threads)
         torch.manual_seed(work.seed)
         self._work = work
         self._train, self._test = self._pixels(train), self._pixels(test)
-        self._model = VAE(work).to(self._device)
+        # channels last: 18% off a step of the convolutions on a CPU; nothing to dense layers
+        self._model = VAE(work).to(self._device, memory_format=torch.channels_last)
         self._optimizer = torch.optim.Adam(
             self._model.parameters(), lr=work.learning_rate, fused=True
         )

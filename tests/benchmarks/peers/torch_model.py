@@ -63,8 +63,9 @@ class VAE(nn.Module):
         found = self._call(self.decoder, z.flatten(0, 1)).unflatten(0, z.shape[:2])
         if self.mixture:
             return self._logistic_mixture(x, found.unflatten(-1, (3, self.components, -1)))
-        signs = 2 * x.float() - 1
-        return functional.logsigmoid(signs * found).sum(-1)
+        return -functional.binary_cross_entropy_with_logits(
+            found, x.float().expand_as(found), reduction="none"
+        ).sum(-1)
 
     def _call(self, network: nn.Module, value: Tensor) -> Tensor:
         """What the network makes of a value: its matmuls as `work` has it, its answer float32."""
