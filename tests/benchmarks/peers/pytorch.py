@@ -23,7 +23,8 @@ class PyTorch(Peer):
     """A loop over batches; `compiled` says whether torch.compile fuses the loss.
 
     The first run of a compiled peer compiles: a graph for full batches, one for the last. Its
-    cache is a new folder, so that every peer's first run is a first run.
+    cache is a new folder, so that every peer's first run is a first run, unless the
+    environment names one.
     """
 
     def __init__(self, compiled: bool):
@@ -33,7 +34,7 @@ class PyTorch(Peer):
 
     def prepare(self, work: Work, train: np.ndarray, test: np.ndarray) -> int:
         begin = time.perf_counter()
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", self._cache.name)
         torch.set_num_threads(work.threads)
         torch.manual_seed(work.seed)
         self._work = work

@@ -33,11 +33,9 @@ class VAE(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Loc and log scale of z, `[N, D]` each, of uint8 pixels `[N, P]`."""
-        pixels = x.float()
-        loc, log_scale = self._call(self.encoder, pixels / 255 if self.mixture else pixels).chunk(
-            2, dim=-1
-        )
-        return loc, log_scale
+        pixels = x.float() / 255 if self.mixture else x.float()
+        loc, log_variance = self._call(self.encoder, pixels).chunk(2, dim=-1)
+        return loc, 0.5 * log_variance
 
     def elbo(self, x: Tensor, noise: Tensor) -> Tensor:
         """E_q[log p(x|z)] - KL(q(z|x) || p(z)), `[N]`: the draws' mean and the exact KL."""
