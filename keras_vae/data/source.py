@@ -111,7 +111,8 @@ class Source:
 
     def batch(self, rows: tf.Tensor, seed: tf.Tensor, dtype: str | None = None) -> tf.Tensor:
         """Rows of `values` as a model takes them, `[B, *E]`, float."""
-        grey = tf.cast(rows, dtype or keras.config.floatx()) / self.divisor
+        grey = tf.cast(rows, dtype or keras.config.floatx())
+        grey = grey if self.divisor == 1 else grey / self.divisor
         if not self.dynamic:
             return grey
         uniform = tf.random.stateless_uniform(tf.shape(grey), seed, dtype=grey.dtype)
