@@ -9,3 +9,43 @@ def summed(values: list[tf.Tensor]) -> list[tf.Tensor]:
     if replica is None or replica.num_replicas_in_sync == 1:
         return values
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def spans_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas lie in several processes: the question that Keras itself asks."""
+    multi_worker = tf.distribute.MultiWorkerMirroredStrategy
+    return isinstance(strategy, multi_worker) and strategy.extended._in_multi_worker_mode()
+
+
+def reported(logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The logs of a step, as Keras can reduce them: a scalar each, between workers `[1]`.
+
+    There it takes the mean over the axis 0 of each replica's values, which a scalar has not.
+    What `fit` reports of an epoch is read from the metrics, right on any number of replicas.
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or not spans_workers(replica.strategy):
+        return logs
+    return {name: tf.reshape(value, [1]) for name, value in logs.items()}
+
+
+def require_possible(
+    strategy: tf.distribute.Strategy, jit_compile: bool | str, steps_per_execution: int | str
+) -> None:
+    """Refuses what TensorFlow cannot do on several replicas.
+
+    Raises:
+        ValueError: for XLA, whatever the replicas; and for a loop of steps between workers, of
+            which each collective needs a number of its own, given when a step is called.
+    """
+    name = type(strategy).__name__
+    if jit_compile is True and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "XLA cannot compile a step that spans devices. Expected: jit_compile=False or "
+            f'"auto" under {name}. Received: True.'
+        )
+    if steps_per_execution not in (1, "auto") and spans_workers(strategy):
+        raise ValueError(
+            "Workers cannot run several steps for one call. Expected: steps_per_execution=1 or "
+            f'"auto" under {name}. Received: {steps_per_execution}.'
+        )

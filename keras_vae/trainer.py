@@ -25,7 +25,7 @@ from keras_vae.feed import (
 from keras_vae.generative import GenerativeModel
 from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
-from keras_vae.replicas import summed
+from keras_vae.replicas import require_possible, spans_workers, summed
 
 
 class Trainer(GenerativeModel, abc.ABC):
@@ -75,11 +75,7 @@ class Trainer(GenerativeModel, abc.ABC):
                     f"{value!r}. Choose a likelihood (squared error is likelihoods.Normal, "
                     "cross-entropy likelihoods.Bernoulli) or an objective instead."
                 )
-        if jit_compile is True and self._num_replicas > 1:
-            raise ValueError(
-                "XLA cannot compile a step that spans devices. Expected: jit_compile=False or "
-                f'"auto" under {type(self.distribute_strategy).__name__}. Received: True.'
-            )
+        require_possible(self.distribute_strategy, jit_compile, steps_per_execution)
         if jit_compile and not self.xla:
             if jit_compile is True:
                 warnings.warn(
@@ -96,7 +92,8 @@ class Trainer(GenerativeModel, abc.ABC):
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
-        self._executes_several = automatic and not run_eagerly
+        one_by_one = run_eagerly or spans_workers(self.distribute_strategy)
+        self._executes_several = automatic and not one_by_one
         use_native_adam(self.optimizer)
         if not self.optimizer.built:
             # Here and not at the first step, so that a checkpoint has where to be loaded to.

@@ -23,6 +23,7 @@ from keras_vae.objectives import ELBO, Objective, Terms
 from keras_vae.path import Path
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import ExPost, Prior
+from keras_vae.replicas import reported
 from keras_vae.trainer import Trainer
 
 NOTHING = Given()  # beside x
@@ -256,7 +257,7 @@ class VAE(Trainer):
         gradients = tape.gradient(loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         cases.track()
-        return self.get_metrics_result()
+        return reported(self.get_metrics_result())
 
     def test_step(self, data: object) -> dict[str, tf.Tensor]:
         """The same without the tape."""
@@ -264,7 +265,7 @@ class VAE(Trainer):
         cases = self._cases(x, given, sample_weight)
         self.compute_loss(cases.x, cases.given, None, cases.sample_weight, training=False)
         cases.track()
-        return self.get_metrics_result()
+        return reported(self.get_metrics_result())
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
