@@ -4,19 +4,17 @@ import csv
 import dataclasses
 import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-import tensorflow_probability as tfp
 from matplotlib.figure import Figure
 
 from keras_vae import evaluation, plots
 from keras_vae.data import DataSet
+from keras_vae.measurement import measure
 from keras_vae.recipe import Recipe
 from keras_vae.vae import VAE
 
@@ -112,14 +110,18 @@ class Run:
             if path != folder / f"epochs-{epochs:06d}.weights.h5":
                 path.unlink()
 
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs the newest checkpoint has."""
+        return _epochs(self._newest_checkpoint())
+
     def load_checkpoint(self, vae: VAE) -> int:
         """Restores the newest checkpoint and gives the number of epochs done."""
-        newest = max(self.folder.glob("checkpoint/epochs-*.weights.h5"), default=None)
-        if newest is None:
-            return 0
-        vae.optimizer.build(vae.trainable_variables)
-        vae.load_weights(newest)
-        return int(newest.name.split("-")[1].split(".")[0])
+        newest = self._newest_checkpoint()
+        if newest is not None:
+            vae.optimizer.build(vae.trainable_variables)
+            vae.load_weights(newest)
+        return _epochs(newest)
 
     def write_json(self, name: str, data: dict) -> None:
         """Writes a JSON file of the folder."""
@@ -146,8 +148,15 @@ class Run:
         self.write_text("assumptions.md", assumptions.as_markdown())
         self.write_json("assumptions.json", assumptions.as_dict())
 
+    def _newest_checkpoint(self) -> Path | None:
+        return max(self.folder.glob("checkpoint/epochs-*.weights.h5"), default=None)
+
     def _beside(self, name: str) -> Path:
         return self.folder / f".unfinished-{os.getpid()}-{name}"
+
+
+def _epochs(checkpoint: Path | None) -> int:
+    return 0 if checkpoint is None else int(checkpoint.name.split("-")[1].split(".")[0])
 
 
 class Recorder(keras.callbacks.Callback):
@@ -207,7 +216,20 @@ def train(
     Returns:
         What `metrics.json` holds.
     """
-    done, epochs = run.load_checkpoint(vae), recipe.epochs or 0
+    done = run.load_checkpoint(vae)
+    fit(recipe, data, vae, done, [Recorder(run, done), *callbacks])
+    return write_results(run, recipe, data, vae)
+
+
+def fit(
+    recipe: Recipe,
+    data: DataSet,
+    vae: VAE,
+    done: int,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """The epochs of the recipe that are not done yet."""
+    epochs = recipe.epochs or 0
     if done < epochs:
         vae.fit(
             data.train,
@@ -216,49 +238,17 @@ def train(
             epochs=epochs,
             initial_epoch=done,
             verbose=0,
-            callbacks=[Recorder(run, done), *callbacks],
+            callbacks=callbacks,
         )
+
+
+def write_results(run: Run, recipe: Recipe, data: DataSet, vae: VAE) -> dict[str, Any]:
+    """Writes the trained model, its pictures and its numbers, and gives the numbers."""
     run.write_model(vae)
     write_pictures(run, vae, data)
-    metrics = measure(vae, data, recipe, epochs=max(done, epochs))
+    metrics = measure(vae, data, recipe, epochs=run.epochs_done)
     run.write_json("metrics.json", metrics)
     return metrics
-
-
-def measure(vae: VAE, data: DataSet, recipe: Recipe, epochs: int) -> dict[str, Any]:
-    """The held-out bound beside the baseline that knows no latent, and how both were made."""
-    bound = evaluation.elbo(vae, data.test, num_samples=10, seed=recipe.seed)
-    baseline = evaluation.independent_baseline(vae.likelihood, data.train, data.test)
-    return {
-        "test": {
-            "elbo": dataclasses.asdict(bound),
-            "independent_baseline": dataclasses.asdict(baseline),
-            "margin": bound.mean - baseline.mean,
-            "draws_of_z": 10,
-            "unit": "nats per example",
-        },
-        "evaluate": vae.evaluate(data.test, verbose=0, return_dict=True),
-        "protocol": dataclasses.asdict(data.protocol),
-        "beta": float(vae.assumptions().bound.beta),
-        "epochs": epochs,
-        "parameters": vae.count_params(),
-        "seed": recipe.seed,
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """What computed the numbers."""
-    import keras_vae
-
-    return {
-        "keras_vae": keras_vae.__version__,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-        "tensorflow_probability": tfp.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def write_pictures(run: Run, vae: VAE, data: DataSet) -> None:

@@ -28,9 +28,10 @@ LAYERS = [
     ["evaluation", "plots", "exported"],
     ["keras_vae"],  # the names that users see, and the version
     ["recipe", "options", "shipped"],
+    ["measurement"],
     ["runs"],
-    ["opened", "reproductions"],
-    ["cli_serving", "cli_app", "cli_reproduce"],
+    ["opened", "workers", "reproductions"],
+    ["cli_serving", "cli_app", "cli_reproduce", "cli_train"],
     ["cli"],
 ]
 ORDER = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -13,8 +13,9 @@ import keras
 
 from keras_vae.data import DataSet
 from keras_vae.data.source import Source
+from keras_vae.measurement import versions
 from keras_vae.reproductions.study import Plan, Study, Trained, Variant
-from keras_vae.runs import Recorder, Run, versions
+from keras_vae.runs import Recorder, Run
 
 SECONDS = 15.0  # between two checkpoints of a training
 POINTS = 60  # of a curve
