@@ -1,10 +1,8 @@
 """`keras-vae`: train, evaluate, reconstruct, sample and explain a model from the shell."""
 
-import dataclasses
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,27 +10,14 @@ from keras_vae import __version__, evaluation
 from keras_vae.cli_app import app_command
 from keras_vae.cli_reproduce import reproduce_command
 from keras_vae.cli_serving import export_command, serve_command
+from keras_vae.cli_train import train_command
 from keras_vae.completion import bash_completion
-from keras_vae.data import Protocol
-from keras_vae.data.sets import BINARISATIONS, READERS, SPLITS, DataSet
-from keras_vae.feed import check_source
-from keras_vae.opened import started_run, trained_model, trained_run
-from keras_vae.options import Data, Family, Scale, Units
-from keras_vae.progress import Opening, Progress
-from keras_vae.recipe import (
-    LIKELIHOODS,
-    NETWORKS,
-    OBJECTIVES,
-    POSTERIORS,
-    PRIORS,
-    Recipe,
-    options_of,
-)
-from keras_vae.runs import Run, reconstruction_figure, sample_figure, train
-from keras_vae.vae import VAE
+from keras_vae.data.sets import SPLITS
+from keras_vae.opened import trained_model, trained_run
+from keras_vae.recipe import LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS, options_of
+from keras_vae.runs import reconstruction_figure, sample_figure
 
 POSITIVE = click.IntRange(min=1)
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -43,143 +28,6 @@ def cli() -> None:
     Start with `keras-vae train`: it trains on real images of digits in a minute and writes
     a folder with the model, its numbers and its pictures.
     """
-
-
-@cli.command("train", short_help="Train a model, write a run folder.")
-@click.option(
-    "--data",
-    type=Data(),
-    default="digits",
-    help=f"{', '.join(READERS)}, an .npz, or a folder of images.",
-)
-@click.option("--data-dir", help="Folder with the MNIST files [default: $KERAS_VAE_DATA].")
-@click.option("--binarisation", type=click.Choice(BINARISATIONS), help="Grey to bits.")
-@click.option(
-    "--data-seed", type=click.IntRange(min=0), default=0, help="Of splits and held-out bits."
-)
-@click.option("--network", type=click.Choice(NETWORKS), default="mlp", help="Encoder and decoder.")
-@click.option(
-    "--units",
-    type=Units(),
-    help="Widths of their layers, e.g. 200,200 [default: 128, conv 32,64; 400 for large data].",
-)
-@click.option(
-    "--latent-size", type=POSITIVE, help="D, the dimensions of z [default: 8, 20 for large data]."
-)
-@click.option("--posterior", type=Family(POSTERIORS), default="diagonal-normal", help="q(z|x).")
-@click.option("--prior", type=Family(PRIORS), default="standard-normal", help="p(z).")
-@click.option(
-    "--likelihood",
-    type=Family(LIKELIHOODS),
-    help="p(x|z) [default: what suits the data].",
-)
-@click.option(
-    "--scale",
-    type=Scale(),
-    help="Of a normal likelihood: a number, shared, per_channel, per_value or optimal [default: shared].",
-)
-@click.option("--objective", type=Family(OBJECTIVES), default="elbo", help="The bound.")
-@click.option("--beta", type=click.FloatRange(min=0), help="Weight of the KL [default: 1].")
-@click.option(
-    "--warm-up", type=click.IntRange(min=0), help="Epochs in which beta rises from 0 [default: 0]."
-)
-@click.option(
-    "--num-samples", type=POSITIVE, help="K, draws of z for each x [default: the bound's]."
-)
-@click.option(
-    "--free-bits", type=click.FloatRange(min=0), help="Nats of KL that cost nothing [default: 0]."
-)
-@click.option(
-    "--epochs",
-    type=POSITIVE,
-    help="Passes over the training data [default: 100, 50 for large data].",
-)
-@click.option(
-    "--batch-size", type=POSITIVE, help="Examples in a step [default: 64, 128 for large data]."
-)
-@click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, help="Of Adam."
-)
-@click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the networks."
-)
-@click.option(
-    "--jit-compile", type=click.Choice(("auto", "on", "off")), default="auto", help="XLA."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, draws and order.")
-@click.option(
-    "--run", "folder", type=click.Path(path_type=Path), help="Folder to write [default: runs/DATA]."
-)
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
-@click.option(
-    "--resume",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Continue this run; only --epochs may be changed.",
-)
-@click.pass_context
-def train_command(
-    context: click.Context, folder: Path | None, overwrite: bool, resume: Path | None, **words: Any
-) -> None:
-    """Train a model and write one run folder: model, assumptions, numbers, pictures."""
-    if resume is not None:
-        run, recipe = _resumed(context, resume, words)
-        data = recipe.load_data()
-        vae = recipe.build(data)
-    else:
-        run, recipe, data, vae = _started(folder, overwrite, Recipe(**words))
-    click.echo(f"Run folder: {run.folder}")
-    try:
-        metrics = train(run, recipe, data, vae, [Progress(), Opening()])
-    except KeyboardInterrupt:
-        click.echo(f"\nStopped. Continue with: keras-vae train --resume {run.folder}", err=True)
-        sys.exit(130)
-    _report(run, metrics)
-
-
-def _started(
-    folder: Path | None, overwrite: bool, recipe: Recipe
-) -> tuple[Run, Recipe, DataSet, VAE]:
-    """Checks everything before an earlier run is touched or a new folder made."""
-    run = Run(folder or Path("runs") / Path(recipe.data).stem)
-    if (run.folder / "recipe.json").exists() and not overwrite:
-        raise click.UsageError(
-            f"{run.folder} holds a run. Continue it with --resume {run.folder}, replace it "
-            "with --overwrite, or name another folder with --run."
-        )
-    data = recipe.load_data()
-    recipe = recipe.with_defaults(data)
-    vae = recipe.build(data)
-    check_source(vae.likelihood, data.train, f"--data {recipe.data}")
-    run.clear()
-    run.start(recipe)
-    return run, recipe, data, vae
-
-
-def _resumed(context: click.Context, folder: Path, words: dict[str, Any]) -> tuple[Run, Recipe]:
-    given = click.core.ParameterSource.COMMANDLINE
-    for option in context.command.params:
-        name = str(option.name)
-        if context.get_parameter_source(name) == given and name not in ("resume", "epochs"):
-            raise click.UsageError(
-                f"--resume continues the run as it was started; {option.opts[0]} cannot change. "
-                "Start a new run for it."
-            )
-    run = started_run(folder)
-    recipe = run.recipe
-    if words["epochs"] is not None:
-        recipe = dataclasses.replace(recipe, epochs=words["epochs"])
-        run.start(recipe)
-    return run, recipe
-
-
-def _report(run: Run, metrics: dict[str, Any]) -> None:
-    test = metrics["test"]
-    bound, baseline = (evaluation.Estimate(**test[k]) for k in ("elbo", "independent_baseline"))
-    click.echo(f"Data:            {Protocol(**metrics['protocol'])}")
-    click.echo(f"Bound (test):    {bound}")
-    click.echo(f"No latent:       {baseline}   (independent values)")
-    click.echo(f"Margin:          {test['margin']:.3f} nats per example")
-    click.echo(f"Pictures:        {run.folder}/*.png")
 
 
 @cli.command("evaluate", short_help="Print a run's held-out bound.")
@@ -244,6 +92,7 @@ def explain_command(model: Path) -> None:
     click.echo(trained_model(model).assumptions().as_markdown())
 
 
+cli.add_command(train_command)
 cli.add_command(export_command)
 cli.add_command(serve_command)
 cli.add_command(app_command)

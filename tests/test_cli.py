@@ -19,6 +19,7 @@ from keras_vae import cli
 from keras_vae.recipe import POSTERIORS
 from keras_vae.runs import FILES, Run
 
+WORKERS = ["train", "--workers"]
 QUICK = ["--units", "8", "--latent-size", "3", "--epochs", "2"]
 
 
@@ -177,6 +178,14 @@ def test_every_part_can_be_chosen(shell, tmp_path, options, expected):
         (["train", "--objective", "miwae", "--warm-up", "2"], "--warm-up has no meaning for miwae"),
         (["train", "--resume", "/nowhere"], "does not exist"),
         (["train", "--run", "/dev/null/run"], "Not a directory"),
+        (["train", "--workers", "a:1,b:2"], "both, or neither. Received: --workers without"),
+        (["train", "--worker-index", "0"], "Received: --worker-index without --workers"),
+        ([*WORKERS, "a:1,b:2", "--worker-index", "2"], "from 0. Expected: 0 to 1. Received: 2"),
+        ([*WORKERS, "a:1", "--worker-index", "0"], "Expected: two or more addresses"),
+        ([*WORKERS, "a:1,b", "--worker-index", "0"], "Expected: host:port, the port from 1 to"),
+        ([*WORKERS, "a:1,b:0", "--worker-index", "0"], "Received: 'b:0'"),
+        ([*WORKERS, "a:1,a:1", "--worker-index", "0"], "different addresses. Received: a:1 2"),
+        ([*WORKERS, "a:1,b:2", "--worker-index", "0", "--overwrite"], "does not go with --workers"),
         (["trian"], "No such command 'trian'"),
         (["evaluate"], "Missing argument 'RUN'"),
         (["evaluate", "."], "is no run folder"),
@@ -228,6 +237,12 @@ def test_another_seed_is_judged_on_the_same_data(shell, trained, tmp_path):
 def test_resume_continues_only_what_was_started(shell, trained):
     code, _, err = shell("train", "--resume", trained, "--seed", 4)
     assert (code, "--seed cannot change" in err) == (2, True)
+
+
+def test_workers_continue_no_run_of_other_words(shell, trained):
+    words = ["--workers", "a:1,b:2", "--worker-index", 1, "--seed", 4]
+    code, _, err = shell("train", "--run", trained, *QUICK, *words)
+    assert (code, "another --seed. Expected: 0. Received: 4" in err) == (2, True)
 
 
 def test_an_unfinished_run_has_no_model_and_says_so(shell, trained, tmp_path):
