@@ -2,56 +2,25 @@
 
 import copy
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
+from manifests import FOLDER, VERSIONS, Document, build, one, read, run_kustomize
 from operations import CONFIG_FOLDER, SERVER, SERVING, check_batching, check_flags, flags, parse
 
-FOLDER = SERVING / "kubernetes"
 BASE = FOLDER / "base"
 GPU = FOLDER / "overlays" / "gpu"
-VERSIONS = ("1.27", kubernetes_validate.latest_version())
 CONFIGS = ("batching.config", "models.config", "monitoring.config")
 # Only where the cores of the container are fewer than those of the machine.
 ONLY_IN_CLUSTERS = {"tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"}
-
-Document = dict[str, Any]
-
-
-def read(file: Path) -> Document:
-    document: Document = yaml.safe_load(file.read_text())
-    return document
-
-
-def build(folder: Path) -> list[Document]:
-    """The documents that `kubectl apply -k` would send."""
-    done = run_kustomize(folder)
-    assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def run_kustomize(folder: Path) -> subprocess.CompletedProcess[str]:
-    """What builds the documents; skips the test where there is no such tool."""
-    for tool, *arguments in (["kubectl", "kustomize"], ["kustomize", "build"]):
-        if shutil.which(tool):
-            command = [tool, *arguments, str(folder)]
-            return subprocess.run(command, capture_output=True, text=True, check=False)
-    pytest.skip("kubectl (1.22 or newer) or kustomize is missing: the overlays were not built.")
 
 
 @pytest.fixture(scope="module", params=["base", "overlays/gpu"])
 def built(request: pytest.FixtureRequest) -> list[Document]:
     return build(FOLDER / request.param)
-
-
-def one(documents: list[Document], kind: str) -> Document:
-    (found,) = (document for document in documents if document["kind"] == kind)
-    return found
 
 
 def resources() -> list[Document]:
