@@ -7,7 +7,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -
 # TensorFlow reports on the machine's devices at each start; warnings still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo app test lint format bench bench-feed bench-serving bench-page results clean
+.PHONY: help demo app test lint format bench bench-feed bench-workers bench-serving bench-page results clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ bench: $(VENV)/dev ## Speed and memory against PyTorch, JAX, Pythae and others, 
 
 bench-feed: $(VENV)/dev ## What the checks of the data cost, and images per second
 	$(BIN)/python tests/benchmarks/feed.py
+
+bench-workers: $(VENV)/dev ## Two workers on a core each, against one process on one core
+	$(BIN)/python tests/benchmarks/workers.py
 
 bench-serving: $(VENV)/dev ## Latency and rows per second of a served model
 	$(BIN)/python tests/benchmarks/serving.py

@@ -22,13 +22,13 @@ SIZE = 25_600
 
 def images_per_second(batch_size: int, strategy) -> float:
     """Of an epoch, after one to compile."""
-    import fit
+    import feed
 
     with strategy.scope():
-        vae = fit.model(jit_compile=False)
-    x = fit.images()
+        vae = feed.model(jit_compile=False)
+    x = feed.images()
     vae.fit(x[: 8 * batch_size], batch_size=batch_size, verbose=0)
-    return SIZE / fit.seconds(lambda: vae.fit(x, batch_size=batch_size, verbose=0))
+    return SIZE / feed.seconds(lambda: vae.fit(x, batch_size=batch_size, verbose=0))
 
 
 def work(core: int, addresses: list[str]) -> None:

@@ -32,8 +32,9 @@ class Work:
         values: `bits`, as they lie in the file; `dynamic`, bits to be drawn anew at each visit
             with grey / 255 as probability (`test` is bits); or `grey`.
         network: `mlp`: dense layers `hidden`, two projections to loc and scale of z, dense
-            layers `hidden` backwards, a projection to the parameters of x. `conv`: see the
-            README beside the bench.
+            layers `hidden` backwards, a projection to the parameters of x. `conv`: 4x4
+            convolutions of stride 2 to 32 and 64 channels, two projections; a dense layer to
+            7x7x64, transposed ones back to 64 and 32 channels, a projection of each pixel.
         hidden: the widths.
         activation: `relu` or `tanh`.
         latent: D.
