@@ -25,7 +25,7 @@ from keras_vae.feed import (
 from keras_vae.generative import GenerativeModel
 from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
-from keras_vae.replicas import require_possible, spans_workers, summed
+from keras_vae.replicas import require_possible, summed
 
 
 class Trainer(GenerativeModel, abc.ABC):
@@ -92,8 +92,7 @@ class Trainer(GenerativeModel, abc.ABC):
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
-        one_by_one = run_eagerly or spans_workers(self.distribute_strategy)
-        self._executes_several = automatic and not one_by_one
+        self._executes_several = automatic and not run_eagerly and self._num_replicas == 1
         use_native_adam(self.optimizer)
         if not self.optimizer.built:
             # Here and not at the first step, so that a checkpoint has where to be loaded to.
