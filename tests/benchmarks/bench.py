@@ -20,6 +20,7 @@ import math
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -175,6 +176,7 @@ def machine(size: str) -> dict:
         "processor": model,
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0],
+        "commit": _commit(),
         "python": platform.python_version(),
         "versions": versions(),
         "size": size,
@@ -188,6 +190,11 @@ def versions() -> dict[str, str]:
         lines = [line for line in pins.read_text().splitlines() if "==" in line]
         found |= dict(line.split("==") for line in lines if line.split("==")[0] in NAMED)
     return found
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=PEERS).stdout.strip()
 
 
 def _write(path: Path | None, report: dict) -> None:
