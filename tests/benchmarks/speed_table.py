@@ -30,7 +30,7 @@ def table(report: dict) -> str:
     machine = report["machine"]
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {report['pairs']} runs of each in turn. "
-        f"{versions(machine)}",
+        f"{versions(machine, systems)}",
         "",
         f"| | {OURS}, images/s | " + " | ".join(peers) + " |",
         "|---|---|" + "---|" * len(peers),
@@ -87,9 +87,14 @@ def start(report: dict) -> list[str]:
     return [f"Seconds from starting Python to the end of the first step: {words}."] if words else []
 
 
-def versions(machine: dict) -> str:
-    """The libraries that were measured."""
-    return ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + "."
+def versions(machine: dict, systems: list[str]) -> str:
+    """The libraries that the systems are named after."""
+    named = {
+        name: version
+        for name, version in machine["versions"].items()
+        if any(name in system.lower() for system in systems)
+    }
+    return ", ".join(f"{name} {version}" for name, version in named.items()) + "."
 
 
 def with_tables(readme: str, reports: list[dict]) -> str:
