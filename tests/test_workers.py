@@ -19,7 +19,7 @@ from keras_vae.runs import FILES, Run
 
 pytestmark = pytest.mark.xdist_group("workers")  # each of these has both cores busy
 WORDS = ["--binarisation", "dynamic", "--units", "8", "--latent-size", "3", "--epochs", "30"]
-MINUTES = 300  # seconds that two processes may take, on a machine that does other things, too
+MINUTES = 900  # seconds that two processes may take, on a machine that does other things, too
 
 
 def free_ports() -> list[str]:
