@@ -29,10 +29,6 @@ LOST = (
     tf.errors.InternalError,
 )
 
-# A message awaited from another worker holds a thread: on few cores TensorFlow's default number
-# could all be held.
-THREADS = 8
-
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
@@ -87,8 +83,6 @@ class Workers:
         task = {"type": "worker", "index": self.index}
         cluster = {"worker": list(self.addresses)}
         os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
-        if not tf.config.threading.get_inter_op_parallelism_threads():
-            tf.config.threading.set_inter_op_parallelism_threads(THREADS)
         return tf.distribute.MultiWorkerMirroredStrategy()
 
 
