@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from keras_vae.beside import Beside, named, refuse_target
 from keras_vae.conditions import Condition
-from keras_vae.data.pipeline import EpochSeed, batches, packed
+from keras_vae.data.pipeline import batches, packed
 from keras_vae.data.sets import DataSet
 from keras_vae.data.source import Source, as_source
 from keras_vae.data.sparse import dense, is_sparse
 from keras_vae.likelihoods import Likelihood
 
+BATCH_SIZE = 32  # Keras's own default
 CHUNK = 10_000_000  # values that are made dense at once
 
 
@@ -56,8 +57,6 @@ class Feed:
         sample_weight: object = None,
         batch_size: int | None = None,
         argument: str = "x",
-        epoch_seed: EpochSeed | None = None,
-        shuffle: bool = False,
     ) -> Any:
         """What Keras is to be fed for `x`: batches, checked."""
         if not holds_rows(x):
@@ -71,12 +70,18 @@ class Feed:
             return (_as_tuple(self.checked(*item, argument)) for item in enumerate(x))
         if isinstance(x, tf.distribute.DistributedDataset):
             return x  # its batches lie on the replicas, out of reach of a check
+        source, weights = self.rows(x, y, sample_weight, argument)
+        return batches(source, batch_size or BATCH_SIZE, weights)
+
+    def rows(
+        self, x: Any, y: Any = None, sample_weight: object = None, argument: str = "x"
+    ) -> tuple[Source, np.ndarray | None]:
+        """Rows in memory and their weights, checked."""
         source = self.source(x, y, argument)
         check_source(self.likelihood, source, argument)
         beside = self.beside(source.beside(), len(source), argument, self.optional)
-        source = dataclasses.replace(source, **beside)
         weights = None if sample_weight is None else as_weights(sample_weight, len(source))
-        return batches(source, batch_size or 32, weights, epoch_seed, shuffle)
+        return dataclasses.replace(source, **beside), weights
 
     def source(self, x: Any, y: Any = None, argument: str = "x") -> Source:
         """Rows in memory, and what goes with them, as a source; not yet checked."""

@@ -1,7 +1,9 @@
 """Keras's workflow around the equation: compile, fit, evaluate, predict."""
 
 import abc
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -10,10 +12,12 @@ import tensorflow as tf
 
 from keras_vae import advice
 from keras_vae.conditions import Given
-from keras_vae.data.pipeline import EpochSeed, NewOrder, packed
+from keras_vae.data.pipeline import EpochSeed, NewOrder, batches, packed
+from keras_vae.data.resident import ResidentRows, can_lie
 from keras_vae.data.source import Source
 from keras_vae.executions import steps_at_once
 from keras_vae.feed import (
+    BATCH_SIZE,
     Feed,
     as_batch,
     as_weights,
@@ -26,6 +30,7 @@ from keras_vae.generative import GenerativeModel
 from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
 from keras_vae.replicas import require_possible, summed
+from keras_vae.resident_training import ResidentTraining
 
 
 class Trainer(GenerativeModel, abc.ABC):
@@ -39,6 +44,9 @@ class Trainer(GenerativeModel, abc.ABC):
     objective: Objective
     steps_per_execution: int
     _executes_several = True
+    train_function: Any
+    _fits = False
+    _resident: ResidentTraining | None = None  # of the latest `fit` on an array
 
     @abc.abstractmethod
     def check(self, x: Any) -> advice.Advice:
@@ -93,6 +101,7 @@ class Trainer(GenerativeModel, abc.ABC):
             auto_scale_loss=auto_scale_loss,
         )
         self._executes_several = automatic and not run_eagerly and self._num_replicas == 1
+        self._resident = None  # its steps are of the optimizer before
         use_native_adam(self.optimizer)
         if not self.optimizer.built:
             # Here and not at the first step, so that a checkpoint has where to be loaded to.
@@ -147,8 +156,10 @@ class Trainer(GenerativeModel, abc.ABC):
             x, y = feed.source(x, y), None
         if validation_split and validation_data is None:
             (x, sample_weight), validation_data = split(x, sample_weight, validation_split)
-        epoch_seed = EpochSeed()
-        fed = feed(x, y, sample_weight, batch_size, "x", epoch_seed, shuffle)
+        if holds_rows(x):
+            fed, passes = self._fed(feed, x, sample_weight, batch_size, shuffle, steps_per_epoch)
+        else:
+            fed, passes = feed(x, y, sample_weight), EpochSeed()
         if validation_data is not None:
             held_out, target, weights = keras.utils.unpack_x_y_sample_weight(validation_data)
             size = validation_batch_size or batch_size
@@ -162,13 +173,13 @@ class Trainer(GenerativeModel, abc.ABC):
             )
             self._before_training(x)
             self._execute(callbacks, steps_per_epoch, validation_steps)
-        with feed.reported():
+        with feed.reported(), self._fitting(passes):
             return super().fit(
                 fed,
                 epochs=epochs,
                 shuffle=False,  # the pipeline has done it; Keras would warn
                 verbose=verbose,
-                callbacks=[NewOrder(epoch_seed), *callbacks],
+                callbacks=[NewOrder(passes.begin), *callbacks],
                 validation_data=validation_data,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=steps_per_epoch,
@@ -281,10 +292,48 @@ class Trainer(GenerativeModel, abc.ABC):
 
     def _execute(self, callbacks: list, *steps: int | None) -> None:
         """Sets how many steps one call from Python runs, where that is left to the model."""
-        number = steps_at_once(callbacks, *steps) if self._executes_several else None
-        if number and number != self.steps_per_execution:
+        if not self._executes_several or self._fits:
+            return
+        number = steps_at_once(callbacks, *steps)
+        if number != self.steps_per_execution:
             self.steps_per_execution = number
             self.train_function = self.test_function = self.predict_function = None
+
+    def _fed(
+        self,
+        feed: Feed,
+        x: Source,
+        sample_weight: Any,
+        batch_size: int | None,
+        shuffle: bool,
+        steps: int | None,
+    ) -> tuple[tf.data.Dataset, EpochSeed | ResidentTraining]:
+        """What `fit` feeds of rows in memory, and what is told of each new epoch."""
+        source, weights = feed.rows(x, None, sample_weight)
+        size = batch_size or BATCH_SIZE
+        # A fixed number of steps goes on in the next epoch where it has stopped.
+        elsewhere = steps is not None or self._num_replicas > 1 or self.run_eagerly
+        if elsewhere or not self.compiled or not can_lie(source):
+            seed = EpochSeed()
+            return batches(source, size, weights, seed, shuffle), seed
+        resident = self._resident
+        if resident is None or not resident.rows.take(source, weights, shuffle):
+            resident = ResidentTraining(self, ResidentRows(source, weights, shuffle))
+        resident.batch_size, self._resident = size, resident
+        return resident.counted(), resident
+
+    @contextlib.contextmanager
+    def _fitting(self, passes: EpochSeed | ResidentTraining) -> Iterator[None]:
+        """Keras's `fit` runs within it, with the steps of `passes` if it has its own."""
+        keras_function, self._fits = self.train_function, True
+        if isinstance(passes, ResidentTraining):
+            self.train_function = passes
+        try:
+            yield
+        finally:
+            self.train_function, self._fits = keras_function, False
+            if isinstance(passes, ResidentTraining):
+                passes.rows.release()
 
     def _updates(self, steps: int | None) -> int | None:
         """How many updates of the weights so many steps are."""

@@ -108,3 +108,13 @@ def test_step_by_step_in_python_nothing_runs_at_once():
     vae = model(run_eagerly=True)
     vae.fit(X[:20], batch_size=10, verbose=0)
     assert vae.steps_per_execution == 1
+
+
+def test_evaluating_in_a_callback_leaves_the_steps_of_fit_as_they_are():
+    class Evaluates(Counter):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.evaluate(X, verbose=0)
+
+    counter, vae = Evaluates(), model()
+    vae.fit(X, batch_size=10, epochs=2, callbacks=[counter], verbose=0)
+    assert counter.seen == 20

@@ -22,7 +22,7 @@ LAYERS = [
     ["feed", "advice", "assumptions", "legality", "imputation", "ex_post"],
     ["densities"],
     ["generative"],
-    ["executions", "native_adam"],
+    ["executions", "native_adam", "resident_training"],
     ["trainer"],
     ["vae"],
     ["evaluation", "plots", "exported"],

@@ -5,7 +5,7 @@ generator gives: it is saved with the model, so a resumed run sees the data in t
 that the uninterrupted run would have seen it in.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -23,17 +23,25 @@ class EpochSeed:
     def __call__(self) -> Iterator[np.ndarray]:
         yield self.value
 
+    def begin(self, seed: np.ndarray) -> None:
+        """The seed of the coming epoch."""
+        self.value = seed
+
 
 class NewOrder(keras.callbacks.Callback):
-    """Gives each epoch a seed of its own, from the generator that is saved with the model."""
+    """Gives each epoch a seed of its own, from the generator that is saved with the model.
 
-    def __init__(self, epoch_seed: EpochSeed) -> None:
+    Args:
+        begin: is called with the seed before each epoch.
+    """
+
+    def __init__(self, begin: Callable[[np.ndarray], None]) -> None:
         super().__init__()
-        self.epoch_seed = epoch_seed
+        self.begin = begin
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         seed = self.model.seed_generator.next()
-        self.epoch_seed.value = np.asarray(seed).astype("int64").astype("int32")
+        self.begin(np.asarray(seed).astype("int64").astype("int32"))
 
 
 def batches(
@@ -81,12 +89,12 @@ def batches(
         )
         made = seeds.flat_map(epoch)
     made = made.apply(tf.data.experimental.assert_cardinality(-(-size // batch_size)))
-    return made.prefetch(2).with_options(_options())
+    return without_autotuning(made.prefetch(2))
 
 
-def _options() -> tf.data.Options:
-    """Without tf.data's autotuning: there is nothing to tune, and its thread at times holds an
-    epoch up for a second.
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without tf.data's autotuning: there is nothing to tune, and its thread at times
+    holds an epoch up for a second.
 
     Several workers cut each batch: every one makes the whole of it, with the bits that one
     process would have drawn, and takes its part. That costs little beside a step.
@@ -94,7 +102,7 @@ def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return options
+    return dataset.with_options(options)
 
 
 def packed(x: object, beside: Mapping[str, object]) -> object:

@@ -1,0 +1,88 @@
+"""Training rows that lie where the step runs: the step makes its own batches of them."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.data.pipeline import packed
+from keras_vae.data.source import Source
+
+LIMIT = 2**30  # bytes of x; what is larger stays with tf.data, in the host's memory
+
+
+class ResidentRows:
+    """The rows of `fit`, as tensors, and their order in this epoch.
+
+    The batches are those of `pipeline.batches` with the same seed.
+
+    Args:
+        source: the rows; no sparse matrix.
+        sample_weight: `[N]` or None.
+        shuffle: whether the rows come in a new order each epoch.
+
+    Attributes:
+        size: N.
+    """
+
+    def __init__(
+        self, source: Source, sample_weight: np.ndarray | None = None, shuffle: bool = True
+    ) -> None:
+        self._recipe = source.take(slice(0))  # how a batch is made, without the rows
+        self._tables = {
+            name: tf.Variable(value, trainable=False, shape=(None, *value.shape[1:]))
+            for name, value in _tables(source, sample_weight).items()
+        }
+        self._order = tf.Variable(_in_order(len(source)), trainable=False, shape=(None,))
+        self._seed = tf.Variable([0, 0], trainable=False, dtype=tf.int64)
+        self._shuffle = shuffle
+        self.size = len(source)
+
+    def take(self, source: Source, sample_weight: np.ndarray | None, shuffle: bool) -> bool:
+        """Puts other rows in place of those that were; False if they are of another kind."""
+        tables = _tables(source, sample_weight)
+        if not self._is_like(source, tables):
+            return False
+        for name, value in tables.items():
+            self._tables[name].assign(value)
+        self._order.assign(_in_order(len(source)))
+        self._shuffle, self.size = shuffle, len(source)
+        return True
+
+    def release(self) -> None:
+        """Frees the memory of the rows."""
+        for table in self._tables.values():
+            table.assign(tf.zeros((0, *table.shape[1:]), table.dtype))
+
+    def begin(self, seed: np.ndarray) -> None:
+        """A new order and new bits, for the coming epoch."""
+        self._seed.assign(seed)
+        if self._shuffle:
+            order = tf.random.experimental.stateless_shuffle(_in_order(self.size), seed)
+            self._order.assign(order)
+
+    def batch(self, places: tf.Tensor) -> object:
+        """The rows at these places of the order, `[B]`, as a model's step takes them."""
+        rows = tf.gather(self._order.read_value(), places)
+        found = {name: tf.gather(v.read_value(), rows) for name, v in self._tables.items()}
+        seed = tf.random.fold_in(self._seed, tf.cast(places[0], tf.int32))
+        return packed(self._recipe.batch(found.pop("x"), seed), found)
+
+    def _is_like(self, source: Source, tables: dict[str, np.ndarray]) -> bool:
+        """Whether a step that was compiled for the rows before can take these."""
+        own = {name: (v.dtype, v.shape[1:]) for name, v in self._tables.items()}
+        new = {name: (tf.as_dtype(v.dtype), v.shape[1:]) for name, v in tables.items()}
+        recipes = [(r.divisor, r.dynamic) for r in (self._recipe, source)]
+        return own == new and recipes[0] == recipes[1]
+
+
+def can_lie(source: Source) -> bool:
+    """Whether the rows are an array that is not too large."""
+    return isinstance(source.values, np.ndarray) and source.values.nbytes <= LIMIT
+
+
+def _tables(source: Source, sample_weight: np.ndarray | None) -> dict[str, np.ndarray]:
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    return {"x": source.values, **source.beside(), **weights}
+
+
+def _in_order(size: int) -> tf.Tensor:
+    return tf.range(size, dtype=tf.int64)
