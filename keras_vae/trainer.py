@@ -27,6 +27,7 @@ from keras_vae.feed import (
     split,
 )
 from keras_vae.generative import GenerativeModel
+from keras_vae.memory import keep_freed_memory
 from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
 from keras_vae.replicas import require_possible, summed
@@ -325,6 +326,7 @@ class Trainer(GenerativeModel, abc.ABC):
     @contextlib.contextmanager
     def _fitting(self, passes: EpochSeed | ResidentTraining) -> Iterator[None]:
         """Keras's `fit` runs within it, with the steps of `passes` if it has its own."""
+        keep_freed_memory()
         keras_function, self._fits = self.train_function, True
         if isinstance(passes, ResidentTraining):
             self.train_function = passes

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "keras_vae"
 # A module imports from the layers before its own, and within its own layer.
 LAYERS = [
     ["randomness", "arguments", "completion", "support", "latents", "replicas", "progress"],
-    ["data"],
+    ["data", "memory"],
     ["networks"],
     ["statement", "distributions", "head"],
     ["posteriors", "priors", "likelihoods"],

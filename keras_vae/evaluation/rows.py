@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from keras_vae.data.source import Source
 from keras_vae.data.sparse import dense
+from keras_vae.memory import keep_freed_memory
 from keras_vae.vae import VAE
 
 MEMORY = 2**28  # bytes
@@ -76,6 +77,7 @@ class Rows:
             identity: of model, data and arguments, asked for if there is a checkpoint.
             most: how many rows a chunk may have.
         """
+        keep_freed_memory()
         size = self.at_once(bytes_of_row, most)
         store = _Store(self.checkpoint, lambda: f"{label}: {identity()}")
         parts = store.load()
