@@ -111,8 +111,7 @@ class Source:
 
     def batch(self, rows: tf.Tensor, seed: tf.Tensor, dtype: str | None = None) -> tf.Tensor:
         """Rows of `values` as a model takes them, `[B, *E]`, float."""
-        grey = tf.cast(rows, dtype or keras.config.floatx())
-        grey = grey if self.divisor == 1 else grey / self.divisor
+        grey = scaled(rows, self.divisor, dtype)
         if not self.dynamic:
             return grey
         uniform = tf.random.stateless_uniform(tf.shape(grey), seed, dtype=grey.dtype)
@@ -149,6 +148,12 @@ class Source:
             return _observed_moments(rows)
         mean = rows.mean(axis=0)
         return mean, mean * (1 - mean) if self.dynamic else rows.var(axis=0)
+
+
+def scaled(rows: tf.Tensor, divisor: float, dtype: str | None = None) -> tf.Tensor:
+    """`rows / divisor`, float."""
+    grey = tf.cast(rows, dtype or keras.config.floatx())
+    return grey if divisor == 1 else grey / divisor
 
 
 def _observed_moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

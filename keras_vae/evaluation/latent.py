@@ -1,6 +1,7 @@
 """What the latent dimensions are used for."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,16 +12,27 @@ from tensorflow_probability import distributions as tfd
 from keras_vae import divergences
 from keras_vae.arguments import is_real
 from keras_vae.conditions import Given
+from keras_vae.data.source import scaled
+from keras_vae.data.sparse import dense
 from keras_vae.evaluation.draws import draws, seeds_of_rows
 from keras_vae.evaluation.rows import held_still
+from keras_vae.feed import check_source
+from keras_vae.memory import keep_freed_memory
 from keras_vae.vae import VAE
 
 DRAWS = 10  # of z for each x, where a KL has no closed form
+AT_ONCE = 2**22  # values of x that are encoded at once
 ACTIVE = 0.01  # the variance of E[z_d|x] above which Burda et al. (2016) call a dimension active
 
 
-def latent_means(vae: VAE, x: Any, batch_size: int = 500) -> np.ndarray:
-    """The centre of q(z|x), its mean where it has one, for each x, `[N, D]`."""
+def latent_means(vae: VAE, x: Any, batch_size: int | None = None) -> np.ndarray:
+    """The centre of q(z|x), its mean where it has one, for each x, `[N, D]`.
+
+    Args:
+        vae: the model.
+        x: `[N, *E]`, or a source.
+        batch_size: how many x are encoded at once; None for as many as have 4 million values.
+    """
     return _of_posteriors(vae, x, batch_size, _centre)
 
 
@@ -73,7 +85,9 @@ class ActiveUnits:
         )
 
 
-def active_units(vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int = 500) -> ActiveUnits:
+def active_units(
+    vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int | None = None
+) -> ActiveUnits:
     """The dimensions with `Var_x(E_q[z_d|x])` above a threshold, Burda's 0.01.
 
     Where the two groups of a histogram of the logarithms of these variances lie apart, which
@@ -84,7 +98,7 @@ def active_units(vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int = 
         vae: the model.
         x: `[N, *E]`, or a source; at least 2.
         threshold: on the variance.
-        batch_size: how many x are computed at once.
+        batch_size: how many x are encoded at once; None for as many as have 4 million values.
 
     References: Y. Burda, R. Grosse and R. Salakhutdinov, Importance Weighted Autoencoders,
     ICLR 2016, section 5.
@@ -113,17 +127,25 @@ def _mean(vae: VAE, q: tfd.Distribution) -> tf.Tensor:
 
 
 def _of_posteriors(
-    vae: VAE, x: Any, batch_size: int, of: Callable[[VAE, tfd.Distribution], tf.Tensor]
+    vae: VAE, x: Any, batch_size: int | None, of: Callable[[VAE, tfd.Distribution], tf.Tensor]
 ) -> np.ndarray:
-    """`of` each q(z|x), `[N, ...]`."""
+    """`of` each q(z|x), `[N, ...]`: all rows are checked, then scaled where they are encoded."""
+    keep_freed_memory()
     source = held_still(vae.likelihood.as_source(x))
+    check_source(vae.likelihood, source)
+    beside = vae.beside(source.beside(), len(source), optional=("size_factor",))
+    size = batch_size or max(1, AT_ONCE // math.prod(source.event_shape))
     parts = []
-    for start in range(0, len(source), batch_size):
-        some = vae._checked(source[start : start + batch_size], optional=("size_factor",))
-        parts.append(_compiled(vae, of, *some).numpy())
-    return np.concatenate(parts)
+    for start in range(0, len(source), size):
+        rows = slice(start, start + size)
+        given = vae._as_given({name: value[rows] for name, value in beside.items()})
+        parts.append(
+            _compiled(vae, of, tf.constant(dense(source.values[rows])), source.divisor, given)
+        )
+    return np.concatenate([part.numpy() for part in parts])
 
 
 @tf.function(reduce_retracing=True)
-def _compiled(vae: VAE, of: Callable, x: tf.Tensor, given: Given) -> tf.Tensor:
+def _compiled(vae: VAE, of: Callable, rows: tf.Tensor, divisor: float, given: Given) -> tf.Tensor:
+    x = scaled(rows, divisor, vae.likelihood.density_dtype)
     return of(vae, vae._posterior(x, vae._known(x, given)))
