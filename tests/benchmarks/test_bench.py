@@ -37,7 +37,7 @@ class Toy(Peer):
             raise ValueError("no more")
         return {{"runs": self.runs}}
     def bound(self):
-        return -100.0
+        return self.runs - 100.0
 serve(Toy())
 """
 
@@ -61,7 +61,7 @@ def test_a_system_warms_up_and_is_counted_in_turn(toy, work):
     for seen in measured.values():
         assert len(seen.seconds) == 3
         assert seen.found == {"runs": 4}
-        assert (seen.weights, seen.bound) == (6, -100.0)
+        assert (seen.weights, seen.bound, seen.gained) == (6, -96.0, 1.0)
         assert seen.peak_mib > 1
 
 
@@ -80,8 +80,8 @@ def test_ratios_are_of_pairs():
     assert ratios([1.0, 2.0, 4.0], [2.0, 2.0, 12.0]) == (2.0, 1.0, 3.0)
 
 
-def summary(**theirs):
-    ours = Measured([1.0, 2.0], 10, -100.0, 50.0)
+def summary(gained=0.0, **theirs):
+    ours = Measured([1.0, 2.0], 10, -100.0, gained)
     other = dataclasses.replace(ours, **theirs)
     return bench.summary(WORKLOADS["W1"], "short", {"keras_vae": ours, "other": other})
 
@@ -98,6 +98,25 @@ def summary(**theirs):
 )
 def test_a_system_that_trains_otherwise_is_told(theirs, said):
     assert bench.unlike(summary(**theirs)) == said
+
+
+def test_no_more_than_the_last_run_has_gained_is_noise():
+    assert bench.unlike(summary(gained=10.0, bound=-110.0)) == []
+    assert bench.unlike(summary(gained=9.9, bound=-110.0)) != []
+
+
+def test_a_report_goes_on_where_all_is_as_it_was(tmp_path):
+    path = tmp_path / "speed.json"
+    machine = {"processor": "P", "commit": "old", "load_before": 0.5}
+    report = {"machine": machine, "pairs": 5, "workloads": {"W1": {"commit": "old"}}}
+    path.write_text(json.dumps(report))
+    now = {**machine, "commit": "new", "load_before": 0.1}
+    other = {**now, "processor": "Q"}
+    assert bench.begun(path, now, 5) == {**report, "machine": now}
+    for here, pairs in ((now, 7), (other, 5)):
+        fresh = {"machine": here, "pairs": pairs, "workloads": {}}
+        assert bench.begun(path, here, pairs) == fresh
+    assert bench.begun(None, now, 5)["workloads"] == {}
 
 
 def test_the_arithmetic_of_a_step_is_that_of_its_products():

@@ -70,6 +70,7 @@ class Measured:
         seconds: of each counted run.
         weights: how many trainable numbers.
         bound: on the test images after the runs, nats per image.
+        gained: how much of it in the last run.
         peak_mib: resident memory.
         found: what the last run returned.
         unsupported: why there is nothing.
@@ -78,6 +79,7 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     weights: int = 0
     bound: float | None = None
+    gained: float = 0.0
     peak_mib: float = 0.0
     found: Any = None
     unsupported: str | None = None
@@ -138,18 +140,26 @@ def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Me
             measured[name].weights = answer["weights"]
             if work.task != "until":  # it begins with compiling
                 process.ask("run")
-        for _ in range(pairs):
+        earlier: dict[str, float] = {}
+        for pair in range(pairs):
+            if 0 < pair == pairs - 1:
+                earlier = _bounds(processes)
             for name, process in processes.items():
                 answer = process.ask("run")
                 measured[name].seconds.append(answer["seconds"])
                 measured[name].peak_mib = answer["peak_mib"]
                 measured[name].found = answer["found"]
-        for name, process in processes.items():
-            measured[name].bound = process.ask("bound")["bound"]
+        for name, bound in _bounds(processes).items():
+            measured[name].bound = bound
+            measured[name].gained = bound - earlier.get(name, bound)
     finally:
         for process in processes.values():
             process.quit()
     return measured
+
+
+def _bounds(processes: dict[str, Process]) -> dict[str, float]:
+    return {name: process.ask("bound")["bound"] for name, process in processes.items()}
 
 
 def start(system: System, work: Work) -> float:
