@@ -173,8 +173,8 @@ class Trainer(GenerativeModel, abc.ABC):
                 self.objective, callbacks, initial_epoch, epochs, self._updates(steps), done
             )
             self._before_training(x)
-            self._execute(callbacks, steps_per_epoch, validation_steps)
-        with feed.reported(), self._fitting(passes):
+        counted = steps_per_epoch, validation_steps
+        with feed.reported(), self._executing(callbacks, *counted), self._fitting(passes):
             return super().fit(
                 fed,
                 epochs=epochs,
@@ -204,8 +204,7 @@ class Trainer(GenerativeModel, abc.ABC):
         feed = Feed(self.likelihood, self.condition)
         if not _use_cached_eval_dataset:  # set by Keras's fit, whose data has been checked
             x = feed(x, y, sample_weight, batch_size)
-            self._execute(_as_list(callbacks), steps)
-        with feed.reported():
+        with feed.reported(), self._executing(_as_list(callbacks), steps):
             return super().evaluate(
                 x,
                 verbose=verbose,
@@ -230,8 +229,7 @@ class Trainer(GenerativeModel, abc.ABC):
         beside = {"condition": condition, "size_factor": size_factor}
         given = {name: value for name, value in beside.items() if value is not None}
         fed = feed(x, given or None, None, batch_size)
-        self._execute(_as_list(callbacks), steps)
-        with feed.reported():
+        with feed.reported(), self._executing(_as_list(callbacks), steps):
             return super().predict(fed, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(
@@ -291,14 +289,26 @@ class Trainer(GenerativeModel, abc.ABC):
         if found.directions == 0:
             warnings.warn(str(found), stacklevel=3)
 
-    def _execute(self, callbacks: list, *steps: int | None) -> None:
-        """Sets how many steps one call from Python runs, where that is left to the model."""
-        if not self._executes_several or self._fits:
-            return
-        number = steps_at_once(callbacks, *steps)
+    @contextlib.contextmanager
+    def _executing(self, callbacks: list, *steps: int | None) -> Iterator[None]:
+        """Within it one call from Python runs several steps, where that is left to the model.
+
+        What a callback of `fit` evaluates runs as many as `fit`, unless its steps are counted.
+        """
+        before, counted = self.steps_per_execution, any(number is not None for number in steps)
+        if self._executes_several and (counted or not self._fits):
+            self._run_at_once(steps_at_once(callbacks, *steps))
+        try:
+            yield
+        finally:
+            if self._fits:
+                self._run_at_once(before)
+
+    def _run_at_once(self, number: int) -> None:
         if number != self.steps_per_execution:
             self.steps_per_execution = number
-            self.train_function = self.test_function = self.predict_function = None
+            self.test_function = self.predict_function = None
+            self.train_function = self.train_function if self._fits else None
 
     def _fed(
         self,
