@@ -29,7 +29,7 @@ TITLES = {
     "W3": "`fit`, convolutions, batch 128",
     "W4": "`fit`, IWAE, K = 50, 784-200-200-50, batch 100",
     "W5": "log p(x), K = 5,000",
-    "W6": "the means of q(z|x)",
+    "W6": "encoding, to the means of the posterior",
     "W7": "seconds until the test bound passes a target",
     "W8": "`fit`, mixture of 5 discretised logistics, grey values",
 }
