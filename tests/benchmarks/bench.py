@@ -63,7 +63,7 @@ def main() -> int:
             report["growth"] = growth(systems, Path(folder))
             print(json.dumps(report["growth"], indent=1))
     _write(options.json, report)
-    return 1 if any(unlike(w) for w in report["workloads"].values()) else 0
+    return 1 if any(unlike(report["workloads"][name]) for name in options.only) else 0
 
 
 def begun(path: Path | None, here: dict, pairs: int) -> dict:

@@ -35,7 +35,7 @@ def table(report: dict) -> str:
         f"| | {OURS}, images/s | " + " | ".join(peers) + " |",
         "|---|---|" + "---|" * len(peers),
     ]
-    for name, workload in report["workloads"].items():
+    for name, workload in sorted(report["workloads"].items()):
         if workload["work"]["task"] != "until":
             lines.append(row(name, workload["systems"], peers))
     lines += ["", *until(report, systems), *start(report)]
