@@ -89,12 +89,12 @@ def batches(
         )
         made = seeds.flat_map(epoch)
     made = made.apply(tf.data.experimental.assert_cardinality(-(-size // batch_size)))
-    return without_autotuning(made.prefetch(2))
+    return made.prefetch(2).with_options(_options())
 
 
-def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset without tf.data's autotuning: there is nothing to tune, and its thread at times
-    holds an epoch up for a second.
+def _options() -> tf.data.Options:
+    """Without tf.data's autotuning: there is nothing to tune, and its thread at times holds an
+    epoch up for a second.
 
     Several workers cut each batch: every one makes the whole of it, with the bits that one
     process would have drawn, and takes its part. That costs little beside a step.
@@ -102,7 +102,7 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options)
+    return options
 
 
 def packed(x: object, beside: Mapping[str, object]) -> object:
