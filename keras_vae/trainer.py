@@ -308,7 +308,8 @@ class Trainer(GenerativeModel, abc.ABC):
         if number != self.steps_per_execution:
             self.steps_per_execution = number
             self.test_function = self.predict_function = None
-            self.train_function = self.train_function if self._fits else None
+            if not self._fits:
+                self.train_function = None
 
     def _fed(
         self,

@@ -31,7 +31,7 @@ class ResidentRows:
             name: tf.Variable(value, trainable=False, shape=(None, *value.shape[1:]))
             for name, value in _tables(source, sample_weight).items()
         }
-        self._order = tf.Variable(_in_order(len(source)), trainable=False, shape=(None,))
+        self._order = tf.Variable(tf.zeros(0, tf.int64), trainable=False, shape=(None,))
         self._seed = tf.Variable([0, 0], trainable=False, dtype=tf.int64)
         self._shuffle = shuffle
         self.size = len(source)
@@ -43,7 +43,6 @@ class ResidentRows:
             return False
         for name, value in tables.items():
             self._tables[name].assign(value)
-        self._order.assign(_in_order(len(source)))
         self._shuffle, self.size = shuffle, len(source)
         return True
 
@@ -55,9 +54,10 @@ class ResidentRows:
     def begin(self, seed: np.ndarray) -> None:
         """A new order and new bits, for the coming epoch."""
         self._seed.assign(seed)
+        order = tf.range(self.size, dtype=tf.int64)
         if self._shuffle:
-            order = tf.random.experimental.stateless_shuffle(_in_order(self.size), seed)
-            self._order.assign(order)
+            order = tf.random.experimental.stateless_shuffle(order, seed)
+        self._order.assign(order)
 
     def batch(self, places: tf.Tensor) -> object:
         """The rows at these places of the order, `[B]`, as a model's step takes them."""
@@ -82,7 +82,3 @@ def can_lie(source: Source) -> bool:
 def _tables(source: Source, sample_weight: np.ndarray | None) -> dict[str, np.ndarray]:
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     return {"x": source.values, **source.beside(), **weights}
-
-
-def _in_order(size: int) -> tf.Tensor:
-    return tf.range(size, dtype=tf.int64)
