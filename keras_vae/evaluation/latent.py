@@ -16,7 +16,7 @@ from keras_vae.data.source import scaled
 from keras_vae.data.sparse import dense
 from keras_vae.evaluation.draws import draws, seeds_of_rows
 from keras_vae.evaluation.rows import held_still
-from keras_vae.feed import check_source
+from keras_vae.feed import Feed
 from keras_vae.memory import keep_freed_memory
 from keras_vae.vae import VAE
 
@@ -131,17 +131,14 @@ def _of_posteriors(
 ) -> np.ndarray:
     """`of` each q(z|x), `[N, ...]`: all rows are checked, then scaled where they are encoded."""
     keep_freed_memory()
-    source = held_still(vae.likelihood.as_source(x))
-    check_source(vae.likelihood, source)
-    beside = vae.beside(source.beside(), len(source), optional=("size_factor",))
+    feed = Feed(vae.likelihood, vae.condition, optional=("size_factor",))
+    source, _ = feed.rows(held_still(vae.likelihood.as_source(x)))
     size = batch_size or max(1, AT_ONCE // math.prod(source.event_shape))
     parts = []
     for start in range(0, len(source), size):
-        rows = slice(start, start + size)
-        given = vae._as_given({name: value[rows] for name, value in beside.items()})
-        parts.append(
-            _compiled(vae, of, tf.constant(dense(source.values[rows])), source.divisor, given)
-        )
+        some = source[start : start + size]
+        rows, given = tf.constant(dense(some.values)), vae._as_given(some.beside())
+        parts.append(_compiled(vae, of, rows, some.divisor, given))
     return np.concatenate([part.numpy() for part in parts])
 
 
