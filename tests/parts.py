@@ -396,3 +396,16 @@ def round_trip(part: object) -> object:
 
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(part)))
     return keras.saving.deserialize_keras_object(config)
+
+
+def of_six_bits() -> VAE:
+    """A small model that is the same in each call, not compiled."""
+    keras.utils.set_random_seed(0)  # the networks' first weights
+    return VAE(
+        networks.mlp([4]),
+        networks.mlp([4]),
+        posteriors.DiagonalNormal(2),
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli((6,)),
+        seed=0,
+    )

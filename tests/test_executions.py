@@ -3,23 +3,15 @@
 import keras
 import numpy as np
 import pytest
+from parts import of_six_bits
 
-import keras_vae
 from keras_vae.executions import AT_ONCE, steps_at_once
 
 X = np.random.default_rng(0).integers(0, 2, (100, 6)).astype("float32")
 
 
 def model(**compiled):
-    keras.utils.set_random_seed(0)  # the networks' first weights
-    vae = keras_vae.VAE(
-        keras_vae.networks.mlp([4]),
-        keras_vae.networks.mlp([4]),
-        keras_vae.posteriors.DiagonalNormal(2),
-        keras_vae.priors.StandardNormal(2),
-        keras_vae.likelihoods.Bernoulli((6,)),
-        seed=0,
-    )
+    vae = of_six_bits()
     vae.compile("adam", **compiled)
     return vae
 

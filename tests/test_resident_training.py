@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from parts import of_six_bits
 
-import keras_vae
 from keras_vae.data import Source
 
 GREY = np.random.default_rng(0).integers(0, 256, (103, 6), dtype=np.uint8)
@@ -14,15 +14,7 @@ DRAWN = Source(GREY, divisor=255.0, dynamic=True)
 
 
 def model(**compiled):
-    keras.utils.set_random_seed(0)  # the networks' first weights
-    vae = keras_vae.VAE(
-        keras_vae.networks.mlp([4]),
-        keras_vae.networks.mlp([4]),
-        keras_vae.posteriors.DiagonalNormal(2),
-        keras_vae.priors.StandardNormal(2),
-        keras_vae.likelihoods.Bernoulli((6,)),
-        seed=0,
-    )
+    vae = of_six_bits()
     vae.compile(keras.optimizers.Adam(0.01), **compiled)
     return vae
 
