@@ -1,8 +1,17 @@
-"""How many steps TensorFlow runs for one call from Python: `steps_per_execution="auto"`."""
+"""How the steps of `fit`, `evaluate` and `predict` are run: `steps_per_execution="auto"`."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.data.pipeline import EpochSeed, batches
+from keras_vae.data.resident import ResidentRows, can_lie
+from keras_vae.data.source import Source
+from keras_vae.memory import keep_freed_memory
+from keras_vae.resident_training import ResidentTraining
 
 # Measured on 784-400-20-400-784, two cores, batch 128: a call costs 1 to 1.5 ms beside a
 # step of 4 to 5. Sixteen at once leave 2 % of that, and a progress bar that still moves.
@@ -13,6 +22,78 @@ PER_BATCH = tuple(
     for kind in ("", "train_", "test_", "predict_")
     for moment in ("begin", "end")
 )
+
+
+class Executions:
+    """How the steps of one model are run, from `compile` to `compile`.
+
+    Args:
+        model: whose functions and number of steps per execution are set.
+        automatic: whether TensorFlow may run several steps for one call from Python.
+    """
+
+    def __init__(self, model: keras.Model, automatic: bool = True) -> None:
+        self.model, self.automatic = model, automatic
+        self._fits = False
+        self._resident: ResidentTraining | None = None  # of the latest `fit` on an array
+
+    @contextlib.contextmanager
+    def several(self, callbacks: list, *steps: int | None) -> Iterator[None]:
+        """Within it one call from Python runs several steps, where that is left to the model.
+
+        What a callback of `fit` evaluates runs as many as `fit`, unless its steps are counted.
+        """
+        before = self.model.steps_per_execution
+        counted = any(number is not None for number in steps)
+        if self.automatic and (counted or not self._fits):
+            self._run_at_once(steps_at_once(callbacks, *steps))
+        try:
+            yield
+        finally:
+            if self._fits:
+                self._run_at_once(before)
+
+    def fed(
+        self,
+        source: Source,
+        sample_weight: np.ndarray | None,
+        batch_size: int,
+        shuffle: bool,
+        steps: int | None,
+    ) -> tuple[tf.data.Dataset, EpochSeed | ResidentTraining]:
+        """What `fit` feeds of rows in memory, and what is told of each new epoch."""
+        model, resident = self.model, self._resident
+        # A fixed number of steps goes on in the next epoch where it has stopped.
+        elsewhere = steps is not None or model.run_eagerly or not model.compiled
+        if elsewhere or model.distribute_strategy.num_replicas_in_sync > 1 or not can_lie(source):
+            seed = EpochSeed()
+            return batches(source, batch_size, sample_weight, seed, shuffle), seed
+        if resident is None or not resident.rows.take(source, sample_weight, shuffle):
+            resident = ResidentTraining(model, ResidentRows(source, sample_weight, shuffle))
+        self._resident = resident
+        return resident.start(batch_size), resident
+
+    @contextlib.contextmanager
+    def fitting(self, passes: EpochSeed | ResidentTraining) -> Iterator[None]:
+        """Keras's `fit` runs within it, with the steps of `passes` if it has its own."""
+        keep_freed_memory()
+        keras_function, self._fits = self.model.train_function, True
+        if isinstance(passes, ResidentTraining):
+            self.model.train_function = passes
+        try:
+            yield
+        finally:
+            self.model.train_function, self._fits = keras_function, False
+            if isinstance(passes, ResidentTraining):
+                passes.rows.release()
+
+    def _run_at_once(self, number: int) -> None:
+        model = self.model
+        if number != model.steps_per_execution:
+            model.steps_per_execution = number
+            model.test_function = model.predict_function = None
+            if not self._fits:
+                model.train_function = None
 
 
 def steps_at_once(callbacks: Iterable[keras.callbacks.Callback], *steps: int | None) -> int:

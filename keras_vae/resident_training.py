@@ -21,20 +21,18 @@ class ResidentTraining:
     Args:
         model: compiled.
         rows: that its steps gather.
-
-    Attributes:
-        batch_size: B; the last batch may be smaller.
     """
 
     def __init__(self, model: keras.Model, rows: ResidentRows) -> None:
-        self.model, self.rows, self.batch_size = model, rows, 0
+        self.model, self.rows = model, rows
         self._step = tf.function(self._one, jit_compile=model.jit_compile, autograph=False)
         self._several = tf.function(self._loop, autograph=False)
-        self._next = 0
+        self._batch_size = self._next = 0
 
-    def counted(self) -> tf.data.Dataset:
-        """As many elements as there are batches, for Keras to count."""
-        return tf.data.Dataset.range(-(-self.rows.size // self.batch_size))
+    def start(self, batch_size: int) -> tf.data.Dataset:
+        """Before a `fit`: as many elements as there will be batches, for Keras to count."""
+        self._batch_size = batch_size
+        return tf.data.Dataset.range(-(-self.rows.size // batch_size))
 
     def begin(self, seed: Any) -> None:
         """Starts an epoch."""
@@ -42,10 +40,10 @@ class ResidentTraining:
         self._next = 0
 
     def __call__(self, iterator: object) -> dict[str, tf.Tensor]:
-        """The coming steps; `iterator` is that of `counted`, and not needed."""
+        """The coming steps; `iterator` is that of `start`, and not needed."""
         steps = self.model.steps_per_execution
-        full = min(steps, (self.rows.size - self._next) // self.batch_size)
-        logs = self._run(self.batch_size, full) if full else {}
+        full = min(steps, (self.rows.size - self._next) // self._batch_size)
+        logs = self._run(self._batch_size, full) if full else {}
         left = self.rows.size - self._next
         if full < steps and left:
             logs = self._run(left, 1)

@@ -1,9 +1,7 @@
 """Keras's workflow around the equation: compile, fit, evaluate, predict."""
 
 import abc
-import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -12,10 +10,9 @@ import tensorflow as tf
 
 from keras_vae import advice
 from keras_vae.conditions import Given
-from keras_vae.data.pipeline import EpochSeed, NewOrder, batches, packed
-from keras_vae.data.resident import ResidentRows, can_lie
+from keras_vae.data.pipeline import EpochSeed, NewOrder, packed
 from keras_vae.data.source import Source
-from keras_vae.executions import steps_at_once
+from keras_vae.executions import Executions
 from keras_vae.feed import (
     BATCH_SIZE,
     Feed,
@@ -27,11 +24,9 @@ from keras_vae.feed import (
     split,
 )
 from keras_vae.generative import GenerativeModel
-from keras_vae.memory import keep_freed_memory
 from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
 from keras_vae.replicas import require_possible, summed
-from keras_vae.resident_training import ResidentTraining
 
 
 class Trainer(GenerativeModel, abc.ABC):
@@ -43,11 +38,10 @@ class Trainer(GenerativeModel, abc.ABC):
     """
 
     objective: Objective
-    steps_per_execution: int
-    _executes_several = True
-    train_function: Any
-    _fits = False
-    _resident: ResidentTraining | None = None  # of the latest `fit` on an array
+
+    def __init__(self, name: str | None, dtype: Any) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self._executions = Executions(self)
 
     @abc.abstractmethod
     def check(self, x: Any) -> advice.Advice:
@@ -101,8 +95,8 @@ class Trainer(GenerativeModel, abc.ABC):
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
-        self._executes_several = automatic and not run_eagerly and self._num_replicas == 1
-        self._resident = None  # its steps are of the optimizer before
+        one_by_one = run_eagerly or self._num_replicas > 1
+        self._executions = Executions(self, automatic=automatic and not one_by_one)
         use_native_adam(self.optimizer)
         if not self.optimizer.built:
             # Here and not at the first step, so that a checkpoint has where to be loaded to.
@@ -114,7 +108,7 @@ class Trainer(GenerativeModel, abc.ABC):
         config = super().get_compile_config()
         return (
             {**config, "steps_per_execution": "auto"}
-            if config and self._executes_several
+            if config and self._executions.automatic
             else config
         )
 
@@ -158,7 +152,9 @@ class Trainer(GenerativeModel, abc.ABC):
         if validation_split and validation_data is None:
             (x, sample_weight), validation_data = split(x, sample_weight, validation_split)
         if holds_rows(x):
-            fed, passes = self._fed(feed, x, sample_weight, batch_size, shuffle, steps_per_epoch)
+            x, sample_weight = feed.rows(x, None, sample_weight)
+            rows = (x, sample_weight, batch_size or BATCH_SIZE, shuffle)
+            fed, passes = self._executions.fed(*rows, steps=steps_per_epoch)
         else:
             fed, passes = feed(x, y, sample_weight), EpochSeed()
         if validation_data is not None:
@@ -174,7 +170,8 @@ class Trainer(GenerativeModel, abc.ABC):
             )
             self._before_training(x)
         counted = steps_per_epoch, validation_steps
-        with feed.reported(), self._executing(callbacks, *counted), self._fitting(passes):
+        run = self._executions
+        with feed.reported(), run.several(callbacks, *counted), run.fitting(passes):
             return super().fit(
                 fed,
                 epochs=epochs,
@@ -204,7 +201,7 @@ class Trainer(GenerativeModel, abc.ABC):
         feed = Feed(self.likelihood, self.condition)
         if not _use_cached_eval_dataset:  # set by Keras's fit, whose data has been checked
             x = feed(x, y, sample_weight, batch_size)
-        with feed.reported(), self._executing(_as_list(callbacks), steps):
+        with feed.reported(), self._executions.several(_as_list(callbacks), steps):
             return super().evaluate(
                 x,
                 verbose=verbose,
@@ -229,7 +226,7 @@ class Trainer(GenerativeModel, abc.ABC):
         beside = {"condition": condition, "size_factor": size_factor}
         given = {name: value for name, value in beside.items() if value is not None}
         fed = feed(x, given or None, None, batch_size)
-        with feed.reported(), self._executing(_as_list(callbacks), steps):
+        with feed.reported(), self._executions.several(_as_list(callbacks), steps):
             return super().predict(fed, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(
@@ -288,65 +285,6 @@ class Trainer(GenerativeModel, abc.ABC):
             return  # one example, no linear theory; or a later batch, refused by its number in time
         if found.directions == 0:
             warnings.warn(str(found), stacklevel=3)
-
-    @contextlib.contextmanager
-    def _executing(self, callbacks: list, *steps: int | None) -> Iterator[None]:
-        """Within it one call from Python runs several steps, where that is left to the model.
-
-        What a callback of `fit` evaluates runs as many as `fit`, unless its steps are counted.
-        """
-        before, counted = self.steps_per_execution, any(number is not None for number in steps)
-        if self._executes_several and (counted or not self._fits):
-            self._run_at_once(steps_at_once(callbacks, *steps))
-        try:
-            yield
-        finally:
-            if self._fits:
-                self._run_at_once(before)
-
-    def _run_at_once(self, number: int) -> None:
-        if number != self.steps_per_execution:
-            self.steps_per_execution = number
-            self.test_function = self.predict_function = None
-            if not self._fits:
-                self.train_function = None
-
-    def _fed(
-        self,
-        feed: Feed,
-        x: Source,
-        sample_weight: Any,
-        batch_size: int | None,
-        shuffle: bool,
-        steps: int | None,
-    ) -> tuple[tf.data.Dataset, EpochSeed | ResidentTraining]:
-        """What `fit` feeds of rows in memory, and what is told of each new epoch."""
-        source, weights = feed.rows(x, None, sample_weight)
-        size = batch_size or BATCH_SIZE
-        # A fixed number of steps goes on in the next epoch where it has stopped.
-        elsewhere = steps is not None or self._num_replicas > 1 or self.run_eagerly
-        if elsewhere or not self.compiled or not can_lie(source):
-            seed = EpochSeed()
-            return batches(source, size, weights, seed, shuffle), seed
-        resident = self._resident
-        if resident is None or not resident.rows.take(source, weights, shuffle):
-            resident = ResidentTraining(self, ResidentRows(source, weights, shuffle))
-        resident.batch_size, self._resident = size, resident
-        return resident.counted(), resident
-
-    @contextlib.contextmanager
-    def _fitting(self, passes: EpochSeed | ResidentTraining) -> Iterator[None]:
-        """Keras's `fit` runs within it, with the steps of `passes` if it has its own."""
-        keep_freed_memory()
-        keras_function, self._fits = self.train_function, True
-        if isinstance(passes, ResidentTraining):
-            self.train_function = passes
-        try:
-            yield
-        finally:
-            self.train_function, self._fits = keras_function, False
-            if isinstance(passes, ResidentTraining):
-                passes.rows.release()
 
     def _updates(self, steps: int | None) -> int | None:
         """How many updates of the weights so many steps are."""

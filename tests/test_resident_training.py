@@ -93,15 +93,15 @@ def test_other_ways_to_train_go_on_between():
 def test_a_later_fit_compiles_nothing():
     vae = model()
     vae.fit(BITS, batch_size=10, verbose=0)
-    traced = vae._resident._several.experimental_get_tracing_count()
+    traced = vae._executions._resident._several.experimental_get_tracing_count()
     assert traced == 2  # full batches, and the last
     vae.fit(BITS, batch_size=10, epochs=2, verbose=0)
-    assert vae._resident._several.experimental_get_tracing_count() == traced
+    assert vae._executions._resident._several.experimental_get_tracing_count() == traced
 
 
 def held(vae) -> int:
     """How many rows are in memory for steps to come."""
-    return int(tf.shape(vae._resident.rows._tables["x"])[0])
+    return int(tf.shape(vae._executions._resident.rows._tables["x"])[0])
 
 
 def test_the_rows_are_given_back_after_training():
