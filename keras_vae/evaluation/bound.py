@@ -78,7 +78,15 @@ def elbo(
     return terms(vae, x, num_samples, seed, memory, progress, checkpoint).elbo
 
 
-def rate(vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, memory: int = MEMORY) -> Estimate:
+def rate(
+    vae: VAE,
+    x: Any,
+    num_samples: int = 10,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> Estimate:
     """The mean over `x` of `KL(q(z|x) || p(z))`; arguments as of `terms`.
 
     Rate and distortion add up to minus the bound: they say what it is spent on, which the
@@ -87,14 +95,20 @@ def rate(vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, memory: int = M
     References: A. A. Alemi, B. Poole, I. Fischer, J. V. Dillon, R. A. Saurous and K. Murphy,
     Fixing a Broken ELBO, ICML 2018.
     """
-    return terms(vae, x, num_samples, seed, memory).rate
+    return terms(vae, x, num_samples, seed, memory, progress, checkpoint).rate
 
 
 def distortion(
-    vae: VAE, x: Any, num_samples: int = 10, seed: int = 0, memory: int = MEMORY
+    vae: VAE,
+    x: Any,
+    num_samples: int = 10,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Estimate:
     """The mean over `x` of `-E_q[log p(x|z)]`; see `rate`, arguments as of `terms`."""
-    return terms(vae, x, num_samples, seed, memory).distortion
+    return terms(vae, x, num_samples, seed, memory, progress, checkpoint).distortion
 
 
 def terms(

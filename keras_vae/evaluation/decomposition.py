@@ -1,17 +1,20 @@
 """What the KL is spent on: mutual information, total correlation, dimensions one by one."""
 
 import dataclasses
+import functools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_vae.arguments import positive_integer
+from keras_vae.data.source import Source
 from keras_vae.divergences import factors, log_prob_per_dimension
 from keras_vae.evaluation.bound import Estimate
 from keras_vae.evaluation.draws import draws, seeds_of_rows
-from keras_vae.evaluation.rows import MEMORY, held_still
+from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 from keras_vae.vae import VAE
 
 ROWS = 500  # that the encoder is given at once
@@ -48,7 +51,13 @@ class Decomposition:
 
 
 def kl_decomposition(
-    vae: VAE, x: Any, num_samples: int = 2, seed: int = 0, memory: int = MEMORY
+    vae: VAE,
+    x: Any,
+    num_samples: int = 2,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Decomposition:
     """`KL = I(x; z) + KL(q(z) || p(z))`, and the second part split by dimensions.
 
@@ -67,6 +76,8 @@ def kl_decomposition(
         num_samples: K draws of z for each x.
         seed: of the draws.
         memory: bytes that the `N` densities of some draws may take at once.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished draws, `.npz`: a run that was stopped goes on from it.
 
     Raises:
         ValueError: if p(z) differs from x to x, so that there is no aggregate to compare with.
@@ -82,13 +93,21 @@ def kl_decomposition(
             "`kl_decomposition` compares the aggregate posterior with p(z). Expected: a prior "
             f"that is the same for each x. Received: {type(vae.prior).__name__}."
         )
-    parameters, z = _drawn(vae, x, count, seed)
-    q, p = vae.posterior.distribution(parameters), vae.latents(_first(vae, x))[1]
+    source = held_still(vae.likelihood.as_source(x))
+    parameters, z = _drawn(vae, source, count, seed)
+    q, p = vae.posterior.distribution(parameters), vae.latents(source[:1])[1]
     split = _splits(q) and _splits(p)
-    found = [_log_densities(q, p, some, split).numpy() for some in _chunks(z, memory)]
-    # Of each draw: log q(z|x), log q(z), log p(z) and, where they split, sum_d log q(z_d).
-    columns = np.concatenate(found).astype("float64").T
-    own, joint, prior, product = columns.reshape(4, -1, count)  # [N, K] each
+
+    def compute(_: Source, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _log_densities(q, p, tf.gather(z, numbers), numbers // count, split)
+
+    # A draw at a time: the N densities of its dimensions, and what they are made of.
+    all_draws, each = Source(np.arange(len(z))), 4 * len(source) * z.shape[1] * 4
+    identity = functools.partial(identity_of, vae, source, decomposition=count, seed=seed)
+    rows = Rows(memory, progress, checkpoint)
+    found = rows(compute, all_draws, each, "KL decomposition", identity)
+    names = ("own", "joint", "prior", "product")
+    own, joint, prior, product = (found[k].astype("float64").reshape(-1, count) for k in names)
     return Decomposition(
         kl=_over_draws(own - prior),
         mutual_information=_over_draws(own - joint),
@@ -107,13 +126,10 @@ def _over_draws(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), math.sqrt(variance), size)
 
 
-def _first(vae: VAE, x: Any) -> Any:
-    return vae.likelihood.as_source(x)[:1]
-
-
-def _drawn(vae: VAE, x: Any, count: int, seed: int) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """The parameters of q(z|x) of all x, and draws from each, `[N, K, D]`."""
-    source = held_still(vae.likelihood.as_source(x))
+def _drawn(
+    vae: VAE, source: Source, count: int, seed: int
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """The parameters of q(z|x) of all rows, and K draws of each, `[N * K, D]`."""
     parts, zs = [], []
     for start in range(0, len(source), ROWS):
         x, given = vae._checked(source[start : start + ROWS], optional=("size_factor",))
@@ -123,7 +139,7 @@ def _drawn(vae: VAE, x: Any, count: int, seed: int) -> tuple[dict[str, tf.Tensor
         parts.append(parameters)
         zs.append(tf.transpose(draws(vae, parameters, count, seeds), (1, 0, 2)))
     joined = {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
-    return joined, tf.concat(zs, 0)
+    return joined, tf.reshape(tf.concat(zs, 0), (-1, vae.prior.latent_size))
 
 
 def _splits(density: Any) -> bool:
@@ -134,19 +150,10 @@ def _splits(density: Any) -> bool:
     return True
 
 
-def _chunks(z: tf.Tensor, memory: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Some draws `[M, D]` at once, with the numbers of their rows: as many as fit."""
-    rows, count, size = z.shape
-    at_once = max(1, memory // (4 * rows * size * 4))  # the densities, and what they are made of
-    flat = tf.reshape(z, (-1, size))
-    numbers = tf.repeat(tf.range(rows), count)
-    starts = range(0, len(flat), at_once)
-    return [(flat[start : start + at_once], numbers[start : start + at_once]) for start in starts]
-
-
-def _log_densities(q: Any, p: Any, some: tuple[tf.Tensor, tf.Tensor], split: bool) -> tf.Tensor:
-    """log q(z|x), log q(z), log p(z) and the product's, `[M, 4]`, of draws of z."""
-    z, numbers = some
+def _log_densities(
+    q: Any, p: Any, z: tf.Tensor, numbers: tf.Tensor, split: bool
+) -> dict[str, tf.Tensor]:
+    """log q(z|x), log q(z), log p(z) and, where they split, sum_d log q(z_d) of `z [M, D]`."""
     size = tf.math.log(tf.cast(q.batch_shape[0], z.dtype))
     if split:
         by_dimension = log_prob_per_dimension(q, z[:, None])  # q(z_d|x_n): [M, N, D]
@@ -157,4 +164,4 @@ def _log_densities(q: Any, p: Any, some: tuple[tf.Tensor, tf.Tensor], split: boo
         product = tf.zeros_like(pairs[:, 0])
     own = tf.gather(pairs, numbers, axis=1, batch_dims=1)
     joint = tf.reduce_logsumexp(pairs, axis=1) - size
-    return tf.stack([own, joint, p.log_prob(z), product], axis=1)
+    return {"own": own, "joint": joint, "prior": p.log_prob(z), "product": product}

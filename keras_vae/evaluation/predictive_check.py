@@ -1,7 +1,10 @@
 """Whether data that the model makes looks like the data, in what a statistic sees."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import functools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,14 @@ import tensorflow as tf
 from keras_vae.arguments import positive_integer
 from keras_vae.conditions import Labels
 from keras_vae.data.source import Source
-from keras_vae.evaluation.rows import held_still
+from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 from keras_vae.feed import check_source
 from keras_vae.vae import VAE
 
 Statistic = Callable[[Any], Any]
 PREDICTIVE = ("prior", "posterior")
+# How much is drawn at once. Not the caller's to choose: the draws would follow it.
+VALUES, REPLICATES = 2**21, 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +54,9 @@ def predictive_check(
     num_replicates: int = 100,
     predictive: str = "prior",
     seed: int = 0,
-    batch_size: int = 500,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> PredictiveCheck:
     """Draws data sets like x from the model, and compares statistics of them with those of x.
 
@@ -71,8 +78,11 @@ def predictive_check(
             None for moments and extremes of arrays: see `default_statistics`.
         num_replicates: R.
         predictive: `"prior"` or `"posterior"`, where z is from.
-        seed: of the draws; each batch of rows has its own.
-        batch_size: how many rows are drawn at once.
+        seed: of the draws: those of a replicate follow from it and the replicate's number.
+        memory: bytes that replicates may take at once; up to 20 of small data are drawn together.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished replicates, `.npz`: a run that was stopped goes on from
+            it. Of the statistics it knows the names alone.
 
     Raises:
         ValueError: if an argument is none of the above, or a statistic gives no number.
@@ -104,9 +114,24 @@ def predictive_check(
     data = vae.likelihood.given_back(source.array())
     chosen = default_statistics(vae, data) if statistics is None else statistics
     observed = _values(chosen, data)
-    drawn = _replicates(vae, source, num_replicates, predictive, seed, batch_size)
-    values = [_values(chosen, replicate) for replicate in drawn]
-    replicates = {name: np.array([value[name] for value in values]) for name in chosen}
+
+    missing = np.isnan(source.array())
+    copies = max(1, min(REPLICATES, VALUES // missing.size))
+
+    def compute(_: Source, groups: tf.Tensor) -> dict[str, np.ndarray]:
+        drawn = [_replicates(vae, source, copies, predictive, seed, int(g)) for g in groups]
+        holed = np.where(missing, np.nan, drawn) if missing.any() else np.array(drawn)
+        each = holed.reshape(-1, *missing.shape)
+        values = [_values(chosen, vae.likelihood.given_back(rows)).values() for rows in each]
+        return {"values": np.reshape([list(value) for value in values], (len(drawn), copies, -1))}
+
+    groups, size = Source(np.arange(-(-num_replicates // copies))), 4 * copies * missing.size
+    asked = {"statistics": list(chosen), "predictive": predictive, "seed": seed}
+    identity = functools.partial(identity_of, vae, source, check=num_replicates, **asked)
+    rows = Rows(memory, progress, checkpoint)
+    found = rows(compute, groups, size, "predictive check", identity)["values"]
+    by_name = found.reshape(-1, len(chosen))[:num_replicates].T
+    replicates = dict(zip(chosen, by_name, strict=True))
     p_values = {name: p_value(replicates[name], observed[name]) for name in chosen}
     return PredictiveCheck(replicates, observed, p_values)
 
@@ -162,24 +187,18 @@ def _values(statistics: Mapping[str, Statistic], data: Any) -> dict[str, float]:
 
 
 def _replicates(
-    vae: VAE, source: Source, count: int, predictive: str, seed: int, batch_size: int
-) -> Iterator[Any]:
-    """Data sets like the source, as `vae.sample` gives them."""
+    vae: VAE, source: Source, copies: int, predictive: str, seed: int, group: int
+) -> np.ndarray:
+    """Data sets like the source, without holes, `[copies, N, *E]`."""
     draw = _draw_from_prior if predictive == "prior" else _draw_from_posterior
-    missing = np.isnan(source.array())
-    at_once = max(1, batch_size // len(source))  # small data sets, each call of the model costs
-    for first in range(0, count, at_once):
-        copies = min(at_once, count - first)
-        numbers = np.tile(np.arange(len(source)), copies)
-        parts = [
-            draw(vae, source.take(numbers[s : s + batch_size]), _seed(seed, first, s))
-            for s in range(0, len(numbers), batch_size)
-        ]
-        drawn = np.concatenate([_rows(vae, part) for part in parts])
-        for rows in np.split(drawn, copies):
-            yield vae.likelihood.given_back(
-                np.where(missing, np.nan, rows) if missing.any() else rows
-            )
+    size = max(1, VALUES // math.prod(source.event_shape))
+    numbers = np.tile(np.arange(len(source)), copies)
+    parts = [
+        draw(vae, source.take(numbers[start : start + size]), _seed(seed, group, start))
+        for start in range(0, len(numbers), size)
+    ]
+    drawn = np.concatenate([_rows(vae, part) for part in parts])
+    return drawn.reshape(copies, len(source), *drawn.shape[1:])
 
 
 def _draw_from_prior(vae: VAE, some: Source, seed: int) -> Any:
@@ -209,5 +228,5 @@ def _rows(vae: VAE, drawn: Any) -> np.ndarray:
     return vae.likelihood.as_source(drawn).array()
 
 
-def _seed(seed: int, replicate: int, start: int) -> int:
-    return int(np.random.SeedSequence([seed, replicate, start]).generate_state(1)[0])
+def _seed(seed: int, group: int, start: int) -> int:
+    return int(np.random.SeedSequence([seed, group, start]).generate_state(1)[0])

@@ -8,7 +8,7 @@ from scipy import integrate, stats
 
 from keras_vae import posteriors
 from keras_vae.data import Source
-from keras_vae.evaluation import kl_decomposition, rate
+from keras_vae.evaluation import decomposition, kl_decomposition, rate
 from keras_vae.evaluation.decomposition import _over_draws
 
 
@@ -121,6 +121,25 @@ def test_the_chunks_and_the_seed():
     )
     assert whole.mutual_information.mean == pytest.approx(again.mutual_information.mean, rel=1e-5)
     assert whole.mutual_information.mean != other.mutual_information.mean
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    vae, x = diagonal_vae()
+    file, compute, done = tmp_path / "kept.npz", decomposition._log_densities, []
+
+    def stopped(q, p, z, numbers, split):
+        if len(done) == 3:
+            done.append("stopped")
+            raise KeyboardInterrupt
+        done.append(len(z))
+        return compute(q, p, z, numbers, split)
+
+    monkeypatch.setattr(decomposition, "_log_densities", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        kl_decomposition(vae, x, 3, memory=10_000, checkpoint=file)
+    resumed = kl_decomposition(vae, x, 3, memory=10_000, checkpoint=file)
+    assert sum(size for size in done if size != "stopped") == 3 * len(x)
+    assert resumed == kl_decomposition(vae, x, 3, memory=10_000)
 
 
 @pytest.mark.parametrize(

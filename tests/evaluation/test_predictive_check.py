@@ -1,5 +1,7 @@
 """Predictive checks of models that are right, and of models that are wrong in a known way."""
 
+import importlib
+
 import numpy as np
 import pytest
 from linear_gaussian import (
@@ -17,6 +19,7 @@ from keras_vae.data import Source
 from keras_vae.evaluation import predictive_check
 from keras_vae.evaluation.predictive_check import p_value
 
+MODULE = importlib.import_module("keras_vae.evaluation.predictive_check")  # hidden by its function
 MOMENTS = {"mean": lambda x: x.mean(), "variance": lambda x: x.var(axis=0).mean()}
 
 
@@ -47,7 +50,7 @@ def test_a_model_that_is_right_has_uniform_p_values():
     """Over 200 data sets of it, among the same 199 replicates, far more of them than 1 / 0.05."""
     linear = random_linear()
     pool = [drawn(linear, 40, seed) for seed in range(200)]
-    check = predictive_check(exact_vae(linear), pool[0], MOMENTS, 199, batch_size=10_000)
+    check = predictive_check(exact_vae(linear), pool[0], MOMENTS, 199)
     for name, statistic in MOMENTS.items():
         p = np.array([p_value(check.replicates[name], statistic(x)) for x in pool])
         assert stats.ks_2samp(p, np.arange(1, 101) / 100).pvalue > 0.01
@@ -56,9 +59,7 @@ def test_a_model_that_is_right_has_uniform_p_values():
 
 def test_the_replicates_have_the_moments_of_the_model():
     linear = random_linear()
-    check = predictive_check(
-        exact_vae(linear), drawn(linear, 50, 0), MOMENTS, 200, batch_size=10_000
-    )
+    check = predictive_check(exact_vae(linear), drawn(linear, 50, 0), MOMENTS, 200)
     variances = np.diagonal(linear.w @ linear.w.T) + linear.sigma**2
     for name, expected in (("mean", linear.b.mean()), ("variance", variances.mean() * 49 / 50)):
         values = check.replicates[name]
@@ -74,7 +75,6 @@ def test_a_wrong_scale_is_caught_by_the_variance_and_not_by_the_mean(predictive)
         drawn(linear, 200, 0),
         num_replicates=99,
         predictive=predictive,
-        batch_size=5_000,
     )
     assert check.p_values["variance"] == pytest.approx(0.02)
     assert check.p_values["mean"] > 0.1
@@ -86,7 +86,7 @@ def test_a_wrong_prior_is_seen_from_the_prior_and_not_from_the_posterior():
     vae = exact_vae(Linear(linear.w, linear.b, 0.1))
     x = drawn(Linear(2 * linear.w, linear.b, 0.1), 100, 0)
     found = {
-        kind: predictive_check(vae, x, None, 99, kind, batch_size=5_000).p_values["variance"]
+        kind: predictive_check(vae, x, None, 99, kind).p_values["variance"]
         for kind in ("prior", "posterior")
     }
     assert found["prior"] == pytest.approx(0.02)
@@ -119,14 +119,48 @@ def test_equal_seeds_give_equal_replicates():
     assert len(np.unique(first)) == 3
 
 
-def test_replicates_are_drawn_in_chunks():
+def test_neither_memory_nor_number_change_a_replicate(monkeypatch):
     vae, x = exact_vae(random_linear()), drawn(random_linear(), 30, 0)
-    statistics = {"rows": len, "different": lambda x: len(np.unique(x, axis=0)), **MOMENTS}
-    for batch_size in (7, 30, 70):
-        check = predictive_check(vae, x, statistics, 5, batch_size=batch_size)
-        np.testing.assert_array_equal(check.replicates["rows"], [30] * 5)
-        np.testing.assert_array_equal(check.replicates["different"], [30] * 5)
-        assert len(np.unique(check.replicates["mean"])) == 5
+    monkeypatch.setattr(MODULE, "REPLICATES", 2)
+    few, more, at_once = (
+        predictive_check(vae, x, MOMENTS, number, memory=memory)
+        for number, memory in ((5, 1), (7, 1), (7, 2**28))
+    )
+    assert len(np.unique(more.replicates["mean"])) == 7
+    for name in MOMENTS:
+        np.testing.assert_array_equal(more.replicates[name], at_once.replicates[name])
+        np.testing.assert_array_equal(more.replicates[name][:5], few.replicates[name])
+
+
+def test_a_large_replicate_is_drawn_in_blocks_of_rows(monkeypatch):
+    vae, x = exact_vae(random_linear()), drawn(random_linear(), 30, 0)
+    monkeypatch.setattr(MODULE, "VALUES", 7 * x.shape[1])
+    statistics = {"rows": len, "different": lambda x: len(np.unique(x, axis=0))}
+    check = predictive_check(vae, x, statistics, 5)
+    np.testing.assert_array_equal(check.replicates["rows"], [30] * 5)
+    np.testing.assert_array_equal(check.replicates["different"], [30] * 5)
+
+
+def test_a_check_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(MODULE, "REPLICATES", 1)
+    vae, x, file = exact_vae(random_linear()), drawn(random_linear(), 30, 0), tmp_path / "kept.npz"
+    seen = []
+
+    def mean(rows):
+        if len(seen) == 4:
+            seen.append("stopped")
+            raise KeyboardInterrupt
+        seen.append(rows)
+        return rows.mean()
+
+    with pytest.raises(KeyboardInterrupt):
+        predictive_check(vae, x, {"mean": mean}, 5, memory=1, checkpoint=file)
+    resumed = predictive_check(vae, x, {"mean": mean}, 5, memory=1, checkpoint=file)
+    whole = predictive_check(vae, x, {"mean": np.mean}, 5)
+    np.testing.assert_array_equal(resumed.replicates["mean"], whole.replicates["mean"])
+    assert len(seen) == 4 + 1 + 1 + 2  # x, three replicates, the stop; x again, the other two
+    with pytest.raises(ValueError, match="of another run"):
+        predictive_check(vae, x, {"mean": np.mean}, 6, checkpoint=file)
 
 
 # The statistics
@@ -162,7 +196,7 @@ def test_values_are_missing_in_the_replicates_where_they_are_in_the_data():
     row = np.isnan(x)
     missing = {"as in x": lambda values: np.array_equal(np.isnan(values), row)}
     for predictive in ("prior", "posterior"):
-        check = predictive_check(vae, x, missing, 2, predictive, batch_size=6)
+        check = predictive_check(vae, x, missing, 2, predictive)
         np.testing.assert_array_equal(check.replicates["as in x"], 1.0)
     defaults = predictive_check(vae, x, num_replicates=2).observed
     assert defaults["mean"] == pytest.approx(np.nanmean(x), rel=1e-5)
@@ -234,7 +268,7 @@ def test_each_replicate_has_the_condition_of_the_data(predictive):
     x = Source(10.0 * classes[:, None].astype("float32"), condition=classes)
     vae = given_condition(conditions.OneHot(2))
     error = {"furthest from x": lambda rows: np.abs(rows - x.values).max()}
-    check = predictive_check(vae, x, error, 5, predictive, batch_size=7)
+    check = predictive_check(vae, x, error, 5, predictive)
     assert check.replicates["furthest from x"].max() < 0.1
 
 
