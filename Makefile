@@ -20,7 +20,7 @@ app: $(VENV)/app ## Open the page on the newest of runs, or train one in front o
 
 # TensorFlow keeps what it has compiled until its process ends: the tests take turns, or two
 # processes would fill 24 GB.
-PARTS := '[a-e]*/' '[f-o]*/' '[p-r]*/' '[s-z]*/' 'test_*.py'
+PARTS := '[a-e]*/' '[f-o]*/' '[p-r]*/' '[s-z]*/' 'test_[a-l]*.py' 'test_[m-z]*.py'
 
 test: lint ## Linter, formatter, types, tests
 	@status=0; for part in $(PARTS); do \
