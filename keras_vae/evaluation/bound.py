@@ -191,11 +191,12 @@ def independent_baseline(
     train, held_out = likelihood.as_source(x_train), held_still(likelihood.as_source(x))
     mean, variance = (tf.cast(m, dtype) for m in train.moments(limit=10**9))
     parameters = likelihood.independent(mean, variance)
+    level = 1.0 if train.size_factor is None else np.mean(train.size_factor)  # that of the mean
     parts = []
     for start in range(0, len(held_out), batch_size):
         some = held_out[start : start + batch_size]
         each = {name: tf.repeat(value[None], len(some), 0) for name, value in parameters.items()}
-        factor = None if some.size_factor is None else tf.cast(some.size_factor, dtype)
+        factor = None if some.size_factor is None else tf.cast(some.size_factor / level, dtype)
         p = likelihood.distribution(likelihood.observed(each, factor))
         parts.append(p.log_prob(tf.cast(some.array(), dtype)).numpy())
     return estimate(np.concatenate(parts))

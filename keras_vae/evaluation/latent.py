@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,7 @@ from keras_vae.vae import VAE
 DRAWS = 10  # of z for each x, where a KL has no closed form
 AT_ONCE = 2**22  # values of x that are encoded at once
 ACTIVE = 0.01  # the variance of E[z_d|x] above which Burda et al. (2016) call a dimension active
+_COMPILED: weakref.WeakKeyDictionary[VAE, dict[Callable, Callable]] = weakref.WeakKeyDictionary()
 
 
 def latent_means(vae: VAE, x: Any, batch_size: int | None = None) -> np.ndarray:
@@ -138,11 +140,21 @@ def _of_posteriors(
     for start in range(0, len(source), size):
         some = source[start : start + size]
         rows, given = tf.constant(dense(some.values)), vae._as_given(some.beside())
-        parts.append(_compiled(vae, of, rows, some.divisor, given))
+        parts.append(_compiled(vae, of)(rows, some.divisor, given))
     return np.concatenate([part.numpy() for part in parts])
 
 
-@tf.function(reduce_retracing=True)
-def _compiled(vae: VAE, of: Callable, rows: tf.Tensor, divisor: float, given: Given) -> tf.Tensor:
-    x = scaled(rows, divisor, vae.likelihood.density_dtype)
-    return of(vae, vae._posterior(x, vae._known(x, given)))
+def _compiled(vae: VAE, of: Callable[[VAE, tfd.Distribution], tf.Tensor]) -> Callable:
+    """What is made of q(z|x) of some rows, compiled: once for a model, and for its life."""
+    kept = _COMPILED.setdefault(vae, {})
+    if of not in kept:
+        model = weakref.ref(vae)
+
+        @tf.function(reduce_retracing=True)
+        def compiled(rows: tf.Tensor, divisor: float, given: Given) -> tf.Tensor:
+            vae = cast(VAE, model())  # the caller has it
+            x = scaled(rows, divisor, vae.likelihood.density_dtype)
+            return of(vae, vae._posterior(x, vae._known(x, given)))
+
+        kept[of] = compiled
+    return kept[of]

@@ -1,5 +1,8 @@
 """Held-out numbers against numbers computed otherwise."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from linear_gaussian import VALUES, D, linear_vae, random_linear, set_exact_posterior
@@ -8,6 +11,8 @@ from scipy import stats
 
 import keras_vae
 from keras_vae import evaluation
+from keras_vae.data import Source
+from keras_vae.evaluation import latent
 from keras_vae.evaluation.bound import estimate
 
 
@@ -67,6 +72,19 @@ def test_the_baseline_of_real_values_is_that_of_independent_normals(scale):
     likelihood = keras_vae.likelihoods.Normal((2,), scale=scale)
     result = evaluation.independent_baseline(likelihood, train, test)
     assert result.mean == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_the_baseline_of_counts_is_the_rate_times_the_size_factor():
+    """The maximum likelihood of a Poisson's rate for a size of 1: all counts over all sizes."""
+    rng = np.random.default_rng(0)
+    sizes = rng.uniform(5, 15, 400)
+    x = rng.poisson(sizes[:, None] * [0.5, 2.0]).astype("float32")
+    train, test = (Source(x[i], size_factor=sizes[i]) for i in (slice(300), slice(300, None)))
+    rate = x[:300].sum(axis=0) / sizes[:300].sum()
+    expected = stats.poisson.logpmf(x[300:], sizes[300:, None] * rate).sum(axis=1).mean()
+    likelihood = keras_vae.likelihoods.Poisson((2,), size_factor=True)
+    result = evaluation.independent_baseline(likelihood, train, test)
+    assert result.mean == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_kl_of_the_dimensions_adds_up_to_the_kl_of_the_bound():
@@ -165,3 +183,16 @@ def test_a_threshold_that_is_none_is_refused(threshold):
     vae = small_vae(keras_vae.likelihoods.Normal((4,)))
     with pytest.raises(ValueError, match="`threshold` is on a variance"):
         evaluation.active_units(vae, np.zeros((3, 4)), threshold=threshold)
+
+
+def test_a_model_that_was_evaluated_is_not_kept():
+    vae = small_vae(keras_vae.likelihoods.Normal((4,)))
+    evaluation.active_units(vae, np.zeros((5, 4), "float32"))
+    evaluation.latent_means(vae, np.zeros((5, 4), "float32"))
+    kept, there = latent._COMPILED, weakref.ref(vae)
+    assert len(kept[vae]) == 2
+    number = len(kept)
+    del vae
+    gc.collect()
+    assert there() is None
+    assert len(kept) < number
