@@ -158,13 +158,14 @@ def concentration(importances: np.ndarray) -> float:
     """`sum_d rho_d (1 - H_F(P_d))`: how much of each row `[D, F]` is in one place.
 
     P_d is row d over its sum, H_F its entropy to the base F, rho_d the row's share of all.
-    Of importances it is the disentanglement, of their transpose the completeness.
+    Of importances it is the disentanglement, of their transpose the completeness; 0 where
+    nothing is of any importance.
     """
     total = importances.sum(axis=1, keepdims=True)
     shares = np.divide(importances, total, out=np.zeros_like(importances), where=total > 0)
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     entropies = -(shares * logs).sum(axis=1) / np.log(importances.shape[1])
-    return float((total[:, 0] / total.sum()) @ (1 - entropies))
+    return float(total[:, 0] @ (1 - entropies) / total.sum()) if total.any() else 0.0
 
 
 def _score(z: np.ndarray, v: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:

@@ -113,6 +113,7 @@ def test_the_area_of_scores_in_order_is_one_and_the_wrong_way_round_none():
     assert auroc([1, 2, 3], [4, 5]) == evaluation.AUROC(1.0, 0.0)
     assert auroc([4, 5, 6], [2, 3]) == evaluation.AUROC(0.0, 0.0)
     assert auroc([1, 1], [1, 1, 1]).value == 0.5
+    assert auroc([1, 2], [np.inf, np.inf]).value == 1.0  # p(x) = 0 is a score, too
 
 
 def test_the_standard_error_is_the_spread_over_repetitions():

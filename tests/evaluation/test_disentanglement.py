@@ -77,6 +77,11 @@ def test_noise_has_nothing():
     assert found.informativeness == pytest.approx(np.mean([1 / 4, 1 / 3]), abs=0.05)
 
 
+def test_latents_that_never_vary_have_nothing():
+    found = dci(np.zeros((N, 2)), factors())
+    assert found.disentanglement == found.completeness == 0
+
+
 def test_two_latents_of_one_factor_have_no_gap():
     v = factors((4, 3))
     z = np.stack([v[:, 0], v[:, 0], v[:, 1], v[:, 1]], axis=1).astype(float)
