@@ -14,7 +14,7 @@ from keras_vae.data.source import Source
 from keras_vae.divergences import factors, log_prob_per_dimension
 from keras_vae.evaluation.bound import Estimate
 from keras_vae.evaluation.draws import draws, seeds_of_rows
-from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
+from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.vae import VAE
 
 ROWS = 500  # that the encoder is given at once
@@ -101,8 +101,8 @@ def kl_decomposition(
     def compute(_: Source, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
         return _log_densities(q, p, tf.gather(z, numbers), numbers // count, split)
 
-    # A draw at a time: the N densities of its dimensions, and what they are made of.
-    all_draws, each = Source(np.arange(len(z))), 4 * len(source) * z.shape[1] * 4
+    all_draws = Source(np.arange(len(z)))
+    each = bytes_of(tf.function(compute), None, tf.zeros(1, tf.int64))
     identity = functools.partial(identity_of, vae, source, decomposition=count, seed=seed)
     rows = Rows(memory, progress, checkpoint)
     found = rows(compute, all_draws, each, "KL decomposition", identity)

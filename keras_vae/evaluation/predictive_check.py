@@ -20,7 +20,7 @@ from keras_vae.vae import VAE
 Statistic = Callable[[Any], Any]
 PREDICTIVE = ("prior", "posterior")
 # How much is drawn at once. Not the caller's to choose: the draws would follow it.
-VALUES, REPLICATES = 2**21, 20
+VALUES, ROWS, REPLICATES = 2**21, 2_000, 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,7 +191,7 @@ def _replicates(
 ) -> np.ndarray:
     """Data sets like the source, without holes, `[copies, N, *E]`."""
     draw = _draw_from_prior if predictive == "prior" else _draw_from_posterior
-    size = max(1, VALUES // math.prod(source.event_shape))
+    size = max(1, min(ROWS, VALUES // math.prod(source.event_shape)))
     numbers = np.tile(np.arange(len(source)), copies)
     parts = [
         draw(vae, source.take(numbers[start : start + size]), _seed(seed, group, start))
@@ -229,4 +229,4 @@ def _rows(vae: VAE, drawn: Any) -> np.ndarray:
 
 
 def _seed(seed: int, group: int, start: int) -> int:
-    return int(np.random.SeedSequence([seed, group, start]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed % 2**64, group, start]).generate_state(1)[0])

@@ -112,7 +112,7 @@ def test_equal_seeds_give_equal_replicates():
     vae, x = exact_vae(random_linear()), drawn(random_linear(), 30, 0)
     first, again, other = (
         predictive_check(vae, x, num_replicates=3, seed=seed).replicates["mean"]
-        for seed in (1, 1, 2)
+        for seed in (-1, -1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert np.all(first != other)
