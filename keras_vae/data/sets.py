@@ -207,7 +207,7 @@ def _read_binarized_mnist(data_dir: Path | None, seed: int) -> _Raw:
             (np.unpackbits(file[f"x_{part}_packed"], axis=1).reshape(-1, 28, 28, 1), None)
             for part in ("train", "valid", "test")
         )
-    return _Raw(parts, "Larochelle's, bits drawn once by him", 1.0)
+    return _Raw(parts, "Larochelle's, bits drawn once by him", 1.0, "static")
 
 
 def _read_frey_faces(data_dir: Path | None, seed: int) -> _Raw:
