@@ -95,6 +95,7 @@ STUDY = Study(
         ),
     ),
     measure=held_out,
+    draws=True,
     reading=(
         "Rows compare with each other where their budgets are equal, and none with the paper's: "
         "those are of 3,280 epochs in batches of 20, two orders of magnitude more updates, and "

@@ -97,6 +97,7 @@ STUDY = Study(
         _of_tomczak("vamp-prior", f"VampPrior, {PSEUDO_INPUTS} pseudo-inputs", True, 85.57),
     ),
     measure=held_out,
+    draws=True,
     reading=(
         "Rows compare with each other where their budgets are equal; the published numbers are of "
         "full training."

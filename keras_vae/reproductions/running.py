@@ -51,7 +51,7 @@ class Job:
     @property
     def name(self) -> str:
         """That of its result: of one training there may be several, of other numbers of draws."""
-        return f"{self.training}-draws{self.num_samples}"
+        return f"{self.training}-draws{self.num_samples}" if self.study.draws else self.training
 
 
 def run(job: Job, folder: Path, results: Path, say: Say) -> Path:
@@ -139,6 +139,7 @@ def _result(
         "batch_size": variant.batch_size,
         "epochs": job.epochs,
         "seed": job.seed,
+        "num_samples": job.num_samples if job.study.draws else None,
         "protocol": dataclasses.asdict(data.protocol),
         "figures": {
             name: {
@@ -156,7 +157,7 @@ def _result(
 
 
 def _origin(job: Job, run: Run) -> dict[str, Any]:
-    """What trains the model: kept beside its checkpoints from the start.
+    """What trains the model, kept beside its checkpoints: all commits of a run that goes on.
 
     Raises:
         ValueError: if they are of another model than the one that is now asked for.
@@ -172,6 +173,10 @@ def _origin(job: Job, run: Run) -> dict[str, Any]:
             f"{run.folder} holds the training of another model by this name. Expected: {words}. "
             "Delete the folder, or name another with --run."
         )
+    commits, commit = (found["commit"] or "").split(", "), _commit()
+    if commit is not None and commit not in commits:
+        found["commit"] = ", ".join(filter(None, [*commits, commit]))
+        run.write_json(path.name, {**words, **found})
     return found
 
 

@@ -117,6 +117,7 @@ class Study:
         variants: its rows.
         measure: the figures of a trained variant, by name.
         reading: what the figures say beside the paper's, and why they differ.
+        draws: whether `measure` estimates log p(x) from K draws.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Study:
     variants: tuple[Variant, ...]
     measure: Callable[[Trained], dict[str, Figure]]
     reading: str
+    draws: bool = False
 
     def variant(self, name: str) -> Variant:
         """The variant of this name."""

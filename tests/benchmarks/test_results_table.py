@@ -56,11 +56,20 @@ def test_another_number_of_draws_has_a_table_of_its_own():
 
 def test_every_result_says_what_it_is_of():
     keys = {"study", "variant", "model", "optimiser", "batch_size", "epochs", "seed", "protocol"}
-    keys |= {"figures", "versions", "commit", "processor", "parameters", "training_seconds"}
+    keys |= {
+        "num_samples",
+        "figures",
+        "versions",
+        "commit",
+        "processor",
+        "parameters",
+        "training_seconds",
+    }
     for result in RESULTS:
         assert keys <= set(result)
         assert result["commit"]
         assert "+" not in result["commit"], "of a changed checkout: run it again on a commit"
+        assert (result["num_samples"] is not None) == ("-log p(x)" in result["figures"])
         assert set(result["protocol"]) == {"data", "split", "scaling", "binarisation", "seed"}
         for figure in result["figures"].values():
             assert figure["how"]
@@ -81,8 +90,10 @@ def test_a_published_figure_stands_in_its_row_with_its_source():
 
 def figures_of(study, name):
     """By variant."""
-    found = [result for result in RESULTS if result["study"] == study]
-    return {r["variant"]: r["figures"][name]["value"] for r in found if name in r["figures"]}
+    found = [r for r in RESULTS if r["study"] == study and name in r["figures"]]
+    values = {r["variant"]: r["figures"][name]["value"] for r in found}
+    assert len(values) == len(found), "two budgets: say which is meant"
+    return values
 
 
 def test_the_scales_of_a_normal_are_in_the_order_that_is_told():
