@@ -2,21 +2,24 @@
 
 import dataclasses
 import functools
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from scipy import special
 
 from keras_vae.data.source import Source
 from keras_vae.evaluation.annealing import FORWARD, PILOT, Annealer, require_labels
-from keras_vae.evaluation.log_likelihood import LogLikelihood, standard_errors
+from keras_vae.evaluation.log_likelihood import LogLikelihood
 from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
+from keras_vae.evaluation.weights import standard_errors, summary, warn_of_few
 from keras_vae.vae import VAE
 
-FEW = 2.0  # effective chains: below them one alone is the estimate
+FEW = 2  # effective chains: below them one alone is the estimate
+TOO_FEW = (
+    "the chains do not follow the temperature, and neither their log p(x) nor its standard error is "
+    "to be trusted. Take more steps."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +111,7 @@ def annealed_importance_sampling(
         most=annealer.most_rows,
     )
     sizes = found["effective_sample_sizes"]
-    _warn_of_few(sizes, num_chains)
+    warn_of_few(sizes, num_chains, FEW, "chains", TOO_FEW)
     return AnnealedLogLikelihood(
         per_example=found["log_mean"] + log_label,
         standard_errors=standard_errors(sizes, num_chains),
@@ -134,25 +137,3 @@ class _Forward:
         weights, rates = self.annealer.forward(group.x, group.given, steps, group.stage(FORWARD))
         found = {**summary(weights.numpy()), "acceptance_rates": rates.numpy()}
         return {name: value[: group.count] for name, value in found.items()}
-
-
-def summary(log_weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The logarithm of the mean of weights `[C, B]`, and their effective number, `[B]` each."""
-    total = special.logsumexp(log_weights, axis=0)
-    squares = special.logsumexp(2 * log_weights, axis=0)
-    count = len(log_weights)
-    return {
-        "log_mean": total - np.log(count),
-        "effective_sample_sizes": np.exp(2 * total - squares).clip(1, count),
-    }
-
-
-def _warn_of_few(sizes: np.ndarray, num_chains: int) -> None:
-    few = int(np.sum(~(sizes >= FEW)))  # NaN, of weights that are all 0, is few, too
-    if few and num_chains > FEW:
-        warnings.warn(
-            f"{few} of {len(sizes)} examples have fewer than {FEW:g} effective chains of "
-            f"{num_chains} (least {sizes.min():.1f}): the chains do not follow the temperature, and "
-            "neither their log p(x) nor its standard error is to be trusted. Take more steps.",
-            stacklevel=3,
-        )

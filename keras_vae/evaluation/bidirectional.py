@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_vae.arguments import positive_integer
 from keras_vae.data.source import Source
-from keras_vae.evaluation.annealed import summary
 from keras_vae.evaluation.annealing import BACKWARD, FORWARD, PILOT, Annealer, require_labels
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.rows import MEMORY, Rows, identity_of
+from keras_vae.evaluation.weights import summary
 from keras_vae.randomness import draw_seed, split_seed
 from keras_vae.vae import VAE
 

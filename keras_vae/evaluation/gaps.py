@@ -11,13 +11,13 @@ import tensorflow as tf
 from keras_vae.arguments import positive_integer
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source
-from keras_vae.evaluation.annealed import summary
 from keras_vae.evaluation.annealing import require_labels
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.draws import AT_ONCE, blocks
-from keras_vae.evaluation.log_likelihood import LogLikelihood, warn_of_few
+from keras_vae.evaluation.log_likelihood import FEW, TOO_FEW, LogLikelihood
 from keras_vae.evaluation.own_posterior import OwnPosterior, Parameters
 from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
+from keras_vae.evaluation.weights import summary, warn_of_few
 from keras_vae.vae import VAE
 
 
@@ -100,9 +100,10 @@ def inference_gaps(
         vae: the model; a draw of its q(z|x) is a differentiable function of the parameters.
         x: `[N, *E]`, or a source, with its condition and size factor where there are such. Where
             labels are the condition, each row has one, and everything is of log p(x, label).
-        log_likelihood: log p(x), `[N]`, or the result of `annealed_importance_sampling`. None for importance sampling with q* from the same
-            draws as its bound: too low in the mean, and so the approximation gap, where K
-            is too small for a q* that misses a part of p(z|x).
+        log_likelihood: log p(x), `[N]`, or the result of `annealed_importance_sampling`. None
+            for importance sampling with q* from the same draws as its bound: too low in the
+            mean, and so the approximation gap, where K is too small for a q* that misses a
+            part of p(z|x).
         num_samples: K draws of z for each x and bound.
         num_steps: of the optimisation.
         learning_rate: at its start, of the values before the links.
@@ -144,7 +145,8 @@ def inference_gaps(
         ),
     )
     if log_p is None:
-        warn_of_few(found["effective_sample_sizes"], num_samples)
+        sizes = found["effective_sample_sizes"]
+        warn_of_few(sizes, num_samples, FEW, "samples", TOO_FEW)
     return InferenceGaps(
         log_likelihood=found["log_mean"] + log_label if log_p is None else log_p,
         optimised_bound=found["optimised"] + log_label,

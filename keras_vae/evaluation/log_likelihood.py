@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,14 @@ from keras_vae.evaluation.bits import bits_per_dimension
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.draws import blocks, draws, seeds_of_rows
 from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
+from keras_vae.evaluation.weights import effective_sample_sizes, standard_errors, warn_of_few
 from keras_vae.vae import VAE
 
 FEW = 10  # effective samples: below them the standard error is not to be trusted either
+TOO_FEW = (
+    "q(z|x) misses where p(z|x) is, and their log p(x) is too low by an unknown amount. Take more "
+    "samples, or evaluation.annealed_importance_sampling."
+)
 RESAMPLES = 2_000
 
 
@@ -144,8 +148,8 @@ def log_likelihood(
         functools.partial(identity_of, vae, source, num_samples=num_samples, seed=seed),
     )
     log_sum, log_sum_of_squares = found["log_sum"], found["log_sum_of_squares"]
-    sizes = np.exp(2 * log_sum - log_sum_of_squares).clip(1, num_samples)
-    warn_of_few(sizes, num_samples)
+    sizes = effective_sample_sizes(log_sum, log_sum_of_squares, num_samples)
+    warn_of_few(sizes, num_samples, FEW, "samples", TOO_FEW)
     return LogLikelihood(
         per_example=log_sum - math.log(num_samples),
         standard_errors=standard_errors(sizes, num_samples),
@@ -154,13 +158,6 @@ def log_likelihood(
         event_shape=vae.likelihood.event_shape,
         discrete=vae.likelihood.support.discrete,
     )
-
-
-def standard_errors(sizes: np.ndarray, num_samples: int) -> np.ndarray:
-    """Of the logarithm of the mean of K weights, from their effective number (delta method)."""
-    if num_samples == 1:
-        return np.full(len(sizes), math.nan)
-    return np.sqrt((1 / sizes - 1 / num_samples) * num_samples / (num_samples - 1))
 
 
 class _Sampler:
@@ -213,16 +210,3 @@ def log_weights(vae: VAE, x: tf.Tensor, given: Given, count: int, seeds: tf.Tens
         - (q.log_prob(z) + cases.given.log_posterior)  # log q(z|x)
     )
     return tf.reshape(cases.folded_exponentials(weights), (count, -1))
-
-
-def warn_of_few(sizes: np.ndarray, num_samples: int) -> None:
-    """Warns, in the name of the caller's caller, where an effective sample size is below 10."""
-    few = int(np.sum(~(sizes >= FEW)))  # NaN, of weights that are all 0, is few, too
-    if few and num_samples >= FEW:
-        warnings.warn(
-            f"{few} of {len(sizes)} examples have fewer than {FEW} effective samples of "
-            f"{num_samples} (least {sizes.min():.1f}): q(z|x) misses where p(z|x) is, and their "
-            "log p(x) is too low by an unknown amount. Take more samples, or "
-            "evaluation.annealed_importance_sampling.",
-            stacklevel=3,
-        )
