@@ -69,7 +69,9 @@ def test_every_result_says_what_it_is_of():
         assert keys <= set(result)
         assert result["commit"]
         assert "+" not in result["commit"], "of a changed checkout: run it again on a commit"
-        assert (result["num_samples"] is not None) == ("-log p(x)" in result["figures"])
+        how = result["figures"].get("-log p(x)", {}).get("how", "exact")
+        estimated = f"importance-weighted, {result['num_samples']} draws"
+        assert how.startswith("exact" if result["num_samples"] is None else estimated)
         assert set(result["protocol"]) == {"data", "split", "scaling", "binarisation", "seed"}
         for figure in result["figures"].values():
             assert figure["how"]
