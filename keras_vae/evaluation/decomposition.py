@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.arguments import positive_integer
+from keras_vae.conditions import Given
 from keras_vae.data.source import Source
 from keras_vae.divergences import factors, log_prob_per_dimension
 from keras_vae.evaluation.bound import Estimate
@@ -18,6 +19,8 @@ from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identi
 from keras_vae.vae import VAE
 
 ROWS = 500  # that the encoder is given at once
+
+Parameters = dict[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,18 +129,20 @@ def _over_draws(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), math.sqrt(variance), size)
 
 
-def _drawn(
-    vae: VAE, source: Source, count: int, seed: int
-) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+def _drawn(vae: VAE, source: Source, count: int, seed: int) -> tuple[Parameters, tf.Tensor]:
     """The parameters of q(z|x) of all rows, and K draws of each, `[N * K, D]`."""
-    parts, zs = [], []
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def block(x: tf.Tensor, given: Given, numbers: tf.Tensor) -> tuple[Parameters, tf.Tensor]:
+        parameters = vae._posterior_parameters(x, vae._known(x, given))
+        z = draws(vae, parameters, count, seeds_of_rows(seed, numbers, tf.constant(0)))
+        return parameters, tf.transpose(z, (1, 0, 2))
+
+    found = []
     for start in range(0, len(source), ROWS):
         x, given = vae._checked(source[start : start + ROWS], optional=("size_factor",))
-        parameters = vae._posterior_parameters(x, vae._known(x, given))
-        numbers = tf.range(start, start + len(x), dtype=tf.int64)
-        seeds = seeds_of_rows(seed, numbers, tf.constant(0))
-        parts.append(parameters)
-        zs.append(tf.transpose(draws(vae, parameters, count, seeds), (1, 0, 2)))
+        found.append(block(x, given, tf.range(start, start + len(x), dtype=tf.int64)))
+    parts, zs = zip(*found, strict=True)
     joined = {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
     return joined, tf.reshape(tf.concat(zs, 0), (-1, vae.prior.latent_size))
 

@@ -46,15 +46,21 @@ def kl_per_dimension(vae: VAE, x: Any, batch_size: int = 500, seed: int = 0) -> 
             correlations cost has no dimension to be booked on.
     """
     source = held_still(vae.likelihood.as_source(x))
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def block(x: tf.Tensor, given: Given, numbers: tf.Tensor) -> tf.Tensor:
+        given = vae._known(x, given)
+        parameters = vae._posterior_parameters(x, given)
+        z = draws(vae, parameters, DRAWS, seeds_of_rows(seed, numbers, tf.constant(0)))
+        return divergences.kl_per_dimension(
+            vae.posterior.distribution(parameters), vae._prior(given), z
+        )
+
     parts = []
     for start in range(0, len(source), batch_size):
-        values, given = vae._checked(source[start : start + batch_size], optional=("size_factor",))
-        given = vae._known(values, given)
-        parameters = vae._posterior_parameters(values, given)
-        numbers = tf.range(start, start + len(values), dtype=tf.int64)
-        z = draws(vae, parameters, DRAWS, seeds_of_rows(seed, numbers, tf.constant(0)))
-        q, p = vae.posterior.distribution(parameters), vae._prior(given)
-        parts.append(divergences.kl_per_dimension(q, p, z).numpy())
+        x, given = vae._checked(source[start : start + batch_size], optional=("size_factor",))
+        numbers = tf.range(start, start + len(x), dtype=tf.int64)
+        parts.append(block(x, given, numbers).numpy())
     return np.concatenate(parts).mean(axis=0)
 
 

@@ -37,9 +37,8 @@ def test_the_parts_add_up_to_the_kl():
     assert abs(found.kl.mean - exact.mean) < 4 * found.kl.standard_error < 0.2
 
 
-def test_each_part_is_its_integral():
-    """Over a grid of z that holds all of q(z), a mixture of 40 Normals in two dimensions."""
-    vae, x = diagonal_vae()
+def integrals(vae, x):
+    """Each part, over a grid of z that holds all of q(z), a mixture of Normals in two dimensions."""
     loc, scale = aggregate(vae, x)
     low, high = (loc - 8 * scale).min(0), (loc + 8 * scale).max(0)
     axes = [np.linspace(low[d], high[d], 401) for d in range(D)]
@@ -55,14 +54,18 @@ def test_each_part_is_its_integral():
     log_joint = np.log(joint + tiny)
     log_prior = stats.norm.logpdf(axes[0])[:, None] + stats.norm.logpdf(axes[1])
     entropy = np.mean(np.sum(0.5 * np.log(2 * np.pi * np.e * scale**2), axis=1))
-    expected = {
+    return {
         "mutual_information": -integral(joint * log_joint) - entropy,
         "total_correlation": integral(joint * (log_joint - log_product)),
         "dimension_kl": integral(joint * (log_product - log_prior)),
         "marginal_kl": integral(joint * (log_joint - log_prior)),
     }
+
+
+def test_each_part_is_its_integral():
+    vae, x = diagonal_vae()
     found = kl_decomposition(vae, x, num_samples=500, seed=2)
-    for name, value in expected.items():
+    for name, value in integrals(vae, x).items():
         part = getattr(found, name)
         assert abs(part.mean - value) < 4 * part.standard_error, name
         assert part.standard_error < 0.05
@@ -78,6 +81,16 @@ def test_the_errors_are_over_the_draws_for_the_rows_as_they_are():
         within += abs(found.mean - rows.mean()) < 2 * found.standard_error
     assert 182 <= within <= 198
     assert np.isnan(_over_draws(rows).standard_error)
+
+
+def test_the_errors_of_its_parts_are_as_large_as_they_say():
+    """Of 20 repetitions about 95 % within two errors: 16 at least with probability 0.997."""
+    vae, x = diagonal_vae()
+    found = [kl_decomposition(vae, x, num_samples=10, seed=seed) for seed in range(20)]
+    for name, value in integrals(vae, x).items():
+        scores = [(getattr(e, name).mean - value) / getattr(e, name).standard_error for e in found]
+        assert sum(np.abs(scores) < 2) >= 16, name
+        assert 0.6 < np.std(scores) < 1.5, name  # of 20 it is known to 16 %
 
 
 def test_one_example_has_no_information_and_equal_ones_have_none_either():

@@ -1,5 +1,6 @@
 """The importance-weighted log p(x) against models whose log p(x) is known."""
 
+import dataclasses
 import math
 
 import keras
@@ -38,6 +39,18 @@ def test_the_estimate_is_within_two_standard_errors_about_as_often_as_it_says():
     scores = (found.per_example - linear.log_prob(x)) / found.standard_errors
     assert 183 <= np.sum(np.abs(scores) < 2) <= 197
     assert scores.std() == pytest.approx(1, abs=0.2)
+
+
+def test_the_error_of_the_mean_is_over_the_examples_and_as_large_as_it_says():
+    """200 repetitions on 50 x each; the mean of log p(x) is minus the entropy."""
+    linear = random_linear()
+    found = log_likelihood(near_vae(linear), drawn(linear, 10_000), num_samples=50)
+    covariance = linear.w @ linear.w.T + linear.sigma**2 * np.eye(VALUES)
+    entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
+    parts = np.split(found.per_example, 200)
+    means = [dataclasses.replace(found, per_example=part).mean for part in parts]
+    within = sum(abs(mean.mean + entropy) < 2 * mean.standard_error for mean in means)
+    assert 182 <= within <= 198
 
 
 def test_with_the_exact_posterior_every_draw_says_log_p_x():
