@@ -15,7 +15,7 @@ from keras_vae.vae import VAE
 STAGES = [3**i for i in range(8)]  # epochs at learning rate 0.001 * 10^(-i/7): 3,280 in all
 LATENT = 50
 PAPER = "Burda et al. 2016, table 1"
-REPLICATION = "a public replication of Tucker et al. 2019"
+REPLICATION = "github.com/nbip/IWAE, a replication of Tucker et al. 2019"
 BUDGET = "3,280 epochs, batches of 20"
 
 
@@ -91,7 +91,7 @@ STUDY = Study(
             "IWAE, K = 50, DReG gradient",
             objectives.IWAE(50, gradient="dreg"),
             50,
-            Published(84.32, REPLICATION, "100 latents"),
+            Published(84.32, REPLICATION, f"100 latents, {BUDGET}"),
         ),
     ),
     measure=held_out,
