@@ -18,15 +18,15 @@ def spans_workers(strategy: tf.distribute.Strategy) -> bool:
 
 
 def reported(logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The logs of a step, as Keras can reduce them: a scalar each, between workers `[1]`.
+    """The logs of a step; between workers the loss alone, `[1]`.
 
-    There it takes the mean over the axis 0 of each replica's values, which a scalar has not.
-    What `fit` reports of an epoch is read from the metrics, right on any number of replicas.
+    There Keras takes the mean of each over all workers' axis 0, at each step: two messages a
+    number, which everybody waits for. What is reported of an epoch is read from the metrics.
     """
     replica = tf.distribute.get_replica_context()
     if replica is None or not spans_workers(replica.strategy):
         return logs
-    return {name: tf.reshape(value, [1]) for name, value in logs.items()}
+    return {"loss": tf.reshape(logs["loss"], [1])}
 
 
 def require_possible(

@@ -239,14 +239,16 @@ class Trainer(GenerativeModel, abc.ABC):
     ) -> dict[str, float] | list[float]:
         """`keras.Model.train_on_batch`; data and errors as `fit`."""
         batch = self._checked_batch(x, y, sample_weight)
-        return super().train_on_batch(batch, None, None, class_weight, return_dict)
+        super().train_on_batch(batch, None, None, class_weight, return_dict=True)
+        return self._logs_so_far(return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> dict[str, float] | list[float]:
         """`keras.Model.test_on_batch`; data and errors as `fit`."""
         batch = self._checked_batch(x, y, sample_weight)
-        return super().test_on_batch(batch, None, None, return_dict)
+        super().test_on_batch(batch, None, None, return_dict=True)
+        return self._logs_so_far(return_dict)
 
     def predict_on_batch(
         self, x: Any, condition: Any = None, size_factor: Any = None
@@ -258,6 +260,16 @@ class Trainer(GenerativeModel, abc.ABC):
     def predict_step(self, data: Any) -> tf.Tensor:
         """One batch of `predict`."""
         return self(as_batch(data))
+
+    def _logs_so_far(self, return_dict: bool) -> dict[str, float] | list[float]:
+        logs = {name: float(value) for name, value in self.get_metrics_result().items()}
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    def _get_metrics_result_or_logs(self, logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What `fit` and `evaluate` report: the metrics. Keras takes the logs of the last step
+        where these have other names, as they have between workers.
+        """
+        return self.get_metrics_result()
 
     def _checked_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         feed = Feed(self.likelihood, self.condition)
