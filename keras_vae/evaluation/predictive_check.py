@@ -115,22 +115,16 @@ def predictive_check(
     chosen = default_statistics(vae, data) if statistics is None else statistics
     observed = _values(chosen, data)
 
-    missing = np.isnan(source.array())
-    copies = max(1, min(REPLICATES, VALUES // missing.size))
-
-    def compute(_: Source, groups: tf.Tensor) -> dict[str, np.ndarray]:
-        drawn = [_replicates(vae, source, copies, predictive, seed, int(g)) for g in groups]
-        holed = np.where(missing, np.nan, drawn) if missing.any() else np.array(drawn)
-        each = holed.reshape(-1, *missing.shape)
-        values = [_values(chosen, vae.likelihood.given_back(rows)).values() for rows in each]
-        return {"values": np.reshape([list(value) for value in values], (len(drawn), copies, -1))}
-
-    groups, size = Source(np.arange(-(-num_replicates // copies))), 4 * copies * missing.size
+    groups = _Groups(vae, source, chosen, predictive, seed)
     asked = {"statistics": list(chosen), "predictive": predictive, "seed": seed}
-    identity = functools.partial(identity_of, vae, source, check=num_replicates, **asked)
-    rows = Rows(memory, progress, checkpoint)
-    found = rows(compute, groups, size, "predictive check", identity)["values"]
-    by_name = found.reshape(-1, len(chosen))[:num_replicates].T
+    found = Rows(memory, progress, checkpoint)(
+        groups,
+        Source(np.arange(-(-num_replicates // groups.copies))),
+        4 * groups.copies * groups.missing.size,
+        "predictive check",
+        functools.partial(identity_of, vae, source, check=num_replicates, **asked),
+    )
+    by_name = found["values"].reshape(-1, len(chosen))[:num_replicates].T
     replicates = dict(zip(chosen, by_name, strict=True))
     p_values = {name: p_value(replicates[name], observed[name]) for name in chosen}
     return PredictiveCheck(replicates, observed, p_values)
@@ -186,19 +180,54 @@ def _values(statistics: Mapping[str, Statistic], data: Any) -> dict[str, float]:
     return {name: float(value.item()) for name, value in found.items()}
 
 
-def _replicates(
-    vae: VAE, source: Source, copies: int, predictive: str, seed: int, group: int
-) -> np.ndarray:
-    """Data sets like the source, without holes, `[copies, N, *E]`."""
-    draw = _draw_from_prior if predictive == "prior" else _draw_from_posterior
-    size = max(1, min(ROWS, VALUES // math.prod(source.event_shape)))
-    numbers = np.tile(np.arange(len(source)), copies)
-    parts = [
-        draw(vae, source.take(numbers[start : start + size]), _seed(seed, group, start))
-        for start in range(0, len(numbers), size)
-    ]
-    drawn = np.concatenate([_rows(vae, part) for part in parts])
-    return drawn.reshape(copies, len(source), *drawn.shape[1:])
+class _Groups:
+    """The statistics of groups of replicates, each with a seed of its own, `[n, copies, S]`.
+
+    Args:
+        vae: the model.
+        source: the rows that each replicate has.
+        statistics: S of them, by name.
+        predictive: where z is from.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self,
+        vae: VAE,
+        source: Source,
+        statistics: Mapping[str, Statistic],
+        predictive: str,
+        seed: int,
+    ) -> None:
+        self.vae, self.source, self.statistics, self.seed = vae, source, statistics, seed
+        self.draw = _draw_from_prior if predictive == "prior" else _draw_from_posterior
+        self.missing = np.isnan(source.array())
+        self.copies = max(1, min(REPLICATES, VALUES // self.missing.size))
+
+    def __call__(self, _: Source, groups: tf.Tensor) -> dict[str, np.ndarray]:
+        return {"values": np.array([self._values(int(group)) for group in groups])}
+
+    def _values(self, group: int) -> list[list[float]]:
+        drawn = self._drawn(group)
+        if self.missing.any():
+            drawn = np.where(self.missing, np.nan, drawn)
+        given_back = map(self.vae.likelihood.given_back, drawn)
+        return [list(_values(self.statistics, rows).values()) for rows in given_back]
+
+    def _drawn(self, group: int) -> np.ndarray:
+        """Data sets like the source, without holes, `[copies, N, *E]`."""
+        size = max(1, min(ROWS, VALUES // math.prod(self.source.event_shape)))
+        numbers = np.tile(np.arange(len(self.source)), self.copies)
+        parts = [
+            self.draw(
+                self.vae,
+                self.source.take(numbers[start : start + size]),
+                _seed(self.seed, group, start),
+            )
+            for start in range(0, len(numbers), size)
+        ]
+        rows = np.concatenate([_rows(self.vae, part) for part in parts])
+        return rows.reshape(self.copies, len(self.source), *rows.shape[1:])
 
 
 def _draw_from_prior(vae: VAE, some: Source, seed: int) -> Any:
