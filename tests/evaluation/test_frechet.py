@@ -130,6 +130,17 @@ def test_a_network_is_called_as_in_inference():
     np.testing.assert_allclose(features_of(x, network, 4), expected, rtol=1e-5)
 
 
+def test_a_keras_application_gives_features():
+    """Batch normalisation by its moving moments, whatever is computed together."""
+    network = keras.applications.MobileNet(
+        (32, 32, 3), alpha=0.25, include_top=False, weights=None, pooling="avg"
+    )
+    x = np.random.default_rng(0).random((5, 32, 32, 3), "float32")
+    found = features_of(x, network, 2)
+    assert found.shape == (5, 256)
+    np.testing.assert_allclose(found, network.predict(x, verbose=0), rtol=1e-4, atol=1e-9)
+
+
 def test_bits_are_drawn_once_whatever_the_chunks():
     grey = Source(np.full((50, 20), 0.5, "float32"), dynamic=True)
     one, many = features_of(grey), features_of(grey, batch_size=7)
