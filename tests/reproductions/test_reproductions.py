@@ -175,6 +175,14 @@ def test_what_is_compared_differs_in_the_bound_alone():
     assert models[-1].objective == objectives.IWAE(50, gradient="dreg")
 
 
+def test_a_direction_counts_where_it_adds_a_hundredth_of_the_noise():
+    random = np.random.default_rng(0)
+    left, right = (np.linalg.qr(random.normal(size=(n, n)))[0] for n in (6, 3))
+    w = left[:, :3] @ np.diag([3.0, 0.21, 0.19]) @ right  # no latent is a direction by itself
+    assert linear.directions(w, 4.0) == 2
+    assert linear.directions(w, 3.0) == 3
+
+
 def test_the_linear_models_density_and_its_best_are_exact():
     random = np.random.default_rng(0)
     x = random.normal(size=(500, 6)) @ random.normal(size=(6, 6))
