@@ -118,7 +118,8 @@ STUDY = Study(
     reading=(
         "log p(x) is the exact one of the learned weights, and pPCA's the exact minimum: it is reached "
         "to within a tenth of a nat, and W has a direction where an eigenvalue is above scale^2, and "
-        "nowhere else. The last of them win thousandths of a nat and grow slowly, and at scale^2 = 0.5 "
-        "the last, 0.503, is too near to it for the variance of E[z|x] to count as active."
+        "nowhere else. The last of them win thousandths of a nat and grow slowly. Active units can be "
+        "one fewer: at scale^2 = 0.5 the last eigenvalue, 0.503, is too near to it for the variance of "
+        "E[z|x] to count, and at scale^2 = 1 the last direction is still spread over several latents."
     ),
 )

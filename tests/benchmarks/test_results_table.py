@@ -109,11 +109,12 @@ def test_the_scales_of_a_normal_are_in_the_order_that_is_told():
 
 def test_the_linear_model_reaches_ppca():
     above = figures_of("linear", "above it")
-    assert all(0 <= gap < 1 for gap in above.values())
-    active = figures_of("linear", "active units")
+    assert len(above) == 5
+    assert all(0 <= gap < 0.1 for gap in above.values())
     survive = figures_of("linear", "eigenvalues above scale^2")
+    assert figures_of("linear", "directions of W") == survive
+    active = figures_of("linear", "active units")
     assert all(survive[name] - 1 <= active[name] <= survive[name] for name in above)
-    assert len(above) >= 3
 
 
 def test_the_guides_model_has_no_active_unit_and_the_stated_one_all():
