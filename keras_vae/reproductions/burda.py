@@ -97,8 +97,9 @@ STUDY = Study(
     measure=held_out,
     draws=True,
     reading=(
-        "Rows compare with each other where their budgets are equal, and none with the paper's: "
-        "those are of 3,280 epochs in batches of 20, two orders of magnitude more updates, and "
-        "training is what is missing here."
+        "In full, 3,280 epochs, the VAE with K = 1 comes within two standard errors of the paper, with a "
+        "fifth of its updates: its batches are of 20. Other rows compare with each other where their "
+        "budgets are equal, and not with the paper: they have up to 330 times fewer updates, and "
+        "training is what is missing."
     ),
 )

@@ -98,6 +98,16 @@ def figures_of(study, name):
     return values
 
 
+def test_burdas_vae_comes_to_the_papers_figure_on_the_papers_schedule():
+    rows = {(r["variant"], r["epochs"]): r["figures"] for r in RESULTS if r["study"] == "burda"}
+    found = rows["vae-k1", 3280]["-log p(x)"]
+    assert abs(found["value"] - found["published"]["value"]) < 2 * found["standard_error"]
+    short = {
+        name: rows[name, 50]["-log p(x)"]["value"] for name in ("vae-k1", "vae-k50", "iwae-k50")
+    }
+    assert short["iwae-k50"] < short["vae-k50"] < short["vae-k1"]
+
+
 def test_the_scales_of_a_normal_are_in_the_order_that_is_told():
     bounds, errors = (figures_of("sigma-vae", n) for n in ("-ELBO", "error of the mean"))
     active = figures_of("sigma-vae", "active units")
