@@ -26,7 +26,7 @@ from keras_vae.feed import (
 from keras_vae.generative import GenerativeModel
 from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
-from keras_vae.replicas import require_possible, summed
+from keras_vae.replicas import require_possible, spans_workers, summed
 
 
 class Trainer(GenerativeModel, abc.ABC):
@@ -239,16 +239,16 @@ class Trainer(GenerativeModel, abc.ABC):
     ) -> dict[str, float] | list[float]:
         """`keras.Model.train_on_batch`; data and errors as `fit`."""
         batch = self._checked_batch(x, y, sample_weight)
-        super().train_on_batch(batch, None, None, class_weight, return_dict=True)
-        return self._logs_so_far(return_dict)
+        logs = super().train_on_batch(batch, None, None, class_weight, return_dict=True)
+        return self._all_logs(logs, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> dict[str, float] | list[float]:
         """`keras.Model.test_on_batch`; data and errors as `fit`."""
         batch = self._checked_batch(x, y, sample_weight)
-        super().test_on_batch(batch, None, None, return_dict=True)
-        return self._logs_so_far(return_dict)
+        logs = super().test_on_batch(batch, None, None, return_dict=True)
+        return self._all_logs(logs, return_dict)
 
     def predict_on_batch(
         self, x: Any, condition: Any = None, size_factor: Any = None
@@ -261,8 +261,12 @@ class Trainer(GenerativeModel, abc.ABC):
         """One batch of `predict`."""
         return self(as_batch(data))
 
-    def _logs_so_far(self, return_dict: bool) -> dict[str, float] | list[float]:
-        logs = {name: float(value) for name, value in self.get_metrics_result().items()}
+    def _all_logs(
+        self, logs: dict[str, float], return_dict: bool
+    ) -> dict[str, float] | list[float]:
+        """The logs of a batch; between workers, where a step gives the loss alone, the metrics."""
+        if spans_workers(self.distribute_strategy):
+            logs = {name: float(value) for name, value in self.get_metrics_result().items()}
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     def _get_metrics_result_or_logs(self, logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
