@@ -15,12 +15,11 @@ from keras_vae.data.source import Source
 from keras_vae.divergences import factors, log_prob_per_dimension
 from keras_vae.evaluation.bound import Estimate
 from keras_vae.evaluation.draws import draws, seeds_of_rows
+from keras_vae.evaluation.own_posterior import Parameters
 from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.vae import VAE
 
 ROWS = 500  # that the encoder is given at once
-
-Parameters = dict[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -164,8 +164,9 @@ def _origin(job: Job, run: Run) -> dict[str, Any]:
     """
     path, variant = run.folder / "origin.json", job.variant
     words = {"model": variant.model, "optimiser": variant.optimiser}
+    commit = _commit()
     if not path.exists():
-        own = {"processor": _processor(), "versions": versions(), "commit": _commit()}
+        own = {"processor": _processor(), "versions": versions(), "commit": commit}
         run.write_json(path.name, {**words, **own})
     found = json.loads(path.read_text(encoding="utf-8"))
     if {name: found.pop(name) for name in words} != words:
@@ -173,7 +174,7 @@ def _origin(job: Job, run: Run) -> dict[str, Any]:
             f"{run.folder} holds the training of another model by this name. Expected: {words}. "
             "Delete the folder, or name another with --run."
         )
-    commits, commit = (found["commit"] or "").split(", "), _commit()
+    commits = (found["commit"] or "").split(", ")
     if commit is not None and commit not in commits:
         found["commit"] = ", ".join(filter(None, [*commits, commit]))
         run.write_json(path.name, {**words, **found})
