@@ -91,10 +91,9 @@ class Densities(keras.Model, abc.ABC):
         """The likelihood from the moments of the data, the prior from some of its examples."""
         dtype = self.likelihood.density_dtype
         if self.likelihood.trainable:
-            mean, variance = source.moments()
+            mean, variance = (tf.cast(m, dtype) for m in source.moments())
             factor = 1.0 if source.size_factor is None else float(np.mean(source.size_factor))
-            moments = mean / factor, variance / factor**2
-            self.likelihood.start_from(*(tf.cast(m, dtype) for m in moments))
+            self.likelihood.start_from(mean, variance, factor)
         some = source[every(len(source), EXAMPLES)]
         x = tf.constant(some.array(dtype=dtype))
         given = self._known(x, Given(**self.beside(some.beside(), len(some))))

@@ -67,7 +67,7 @@ class Likelihood(Head):
         """Whether no step of training and no `start_from` has touched the biases yet."""
         return all(projection.untrained for projection in self.projections.values())
 
-    def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+    def start_from(self, mean: tf.Tensor, variance: tf.Tensor, size_factor: float = 1.0) -> None:
         """Sets the biases so that features of zero give the independent parameters.
 
         Where one bias serves every position, it starts from the moments of the values at
@@ -76,7 +76,10 @@ class Likelihood(Head):
         Args:
             mean: of the data, `E`.
             variance: of the data, `E`.
+            size_factor: the mean of the data's, which counts are divided by.
         """
+        if self.takes_size_factor:
+            mean, variance = mean / size_factor, variance / size_factor**2
         if any(projection.keeps_space for projection in self.projections.values()):
             mean, variance = pooled(mean, variance)
         raw = self.start(mean, variance)

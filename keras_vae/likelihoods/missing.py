@@ -102,8 +102,8 @@ class Missing(Likelihood):
     def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.likelihood.start(mean, variance)
 
-    def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        self.likelihood.start_from(mean, variance)
+    def start_from(self, mean: tf.Tensor, variance: tf.Tensor, size_factor: float = 1.0) -> None:
+        self.likelihood.start_from(mean, variance, size_factor)
 
     @property
     def untrained(self) -> bool:

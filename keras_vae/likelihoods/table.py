@@ -144,9 +144,9 @@ class Table(Likelihood):
     def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._prefixed([head.start(m, v) for head, m, v in self._moments(mean, variance)])
 
-    def start_from(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+    def start_from(self, mean: tf.Tensor, variance: tf.Tensor, size_factor: float = 1.0) -> None:
         for head, own_mean, own_variance in self._moments(mean, variance):
-            head.start_from(own_mean, own_variance)
+            head.start_from(own_mean, own_variance, size_factor)
 
     def _moments(
         self, mean: tf.Tensor, variance: tf.Tensor

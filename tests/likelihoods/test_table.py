@@ -229,6 +229,16 @@ def test_a_table_starts_from_the_moments_of_each_column():
         head.noise_variance(mean, variance)
 
 
+def test_a_size_factor_divides_the_counts_where_training_starts_and_nothing_else():
+    fresh = Missing(Table({"reads": Poisson(size_factor=True), "age": Normal(scale="shared")}))
+    fresh.build((None, 5))
+    fresh.start_from(tf.constant([40.0, 30.0]), tf.constant([40.0, 9.0]), size_factor=10.0)
+    parameters = fresh(np.zeros((1, 5), "float32"))
+    assert parameters["reads/rate"].numpy().item() == pytest.approx(4)
+    assert parameters["age/loc"].numpy().item() == pytest.approx(30)
+    assert parameters["age/scale"].numpy().item() == pytest.approx(3, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["a/b", "age/loc", "class_name", "", "Größe, m²", "a.b:0"])
 def test_a_column_may_have_any_name(name):
     head = Table({"a": Normal(scale="shared"), name: Normal(), "config": Poisson()})
