@@ -78,13 +78,15 @@ class Executions:
         """Keras's `fit` runs within it, with the steps of `passes` if it has its own."""
         keep_freed_memory()
         keras_function, self._fits = self.model.train_function, True
-        if isinstance(passes, ResidentTraining):
+        resident = isinstance(passes, ResidentTraining)
+        if resident:
             self.model.train_function = passes
         try:
             yield
         finally:
-            self.model.train_function, self._fits = keras_function, False
-            if isinstance(passes, ResidentTraining):
+            self._fits = False
+            if resident:  # else what Keras has made stays, for the next `fit`
+                self.model.train_function = keras_function
                 passes.rows.release()
 
     def _run_at_once(self, number: int) -> None:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from parts import of_six_bits
 
 from keras_vae.executions import AT_ONCE, steps_at_once
@@ -126,3 +127,13 @@ def test_steps_that_a_callback_counts_are_as_many():
     assert counts == [float(vae.metrics[0].count)] * 2
     assert vae.steps_per_execution == 1
     assert int(vae.optimizer.iterations) == 20
+
+
+def test_a_later_fit_on_a_dataset_compiles_nothing(monkeypatch):
+    vae, data = model(), tf.data.Dataset.from_tensor_slices(X).batch(10)
+    traced = []
+    step = vae.train_step
+    monkeypatch.setattr(vae, "train_step", lambda batch: (traced.append(1), step(batch))[1])
+    for batches in (data, data, X, data):
+        vae.fit(batches, batch_size=10 if batches is X else None, verbose=0)
+    assert len(traced) == 2  # one of Keras's function, one of the array's
