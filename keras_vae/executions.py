@@ -65,7 +65,7 @@ class Executions:
         model, resident = self.model, self._resident
         # A fixed number of steps goes on in the next epoch where it has stopped.
         elsewhere = steps is not None or model.run_eagerly or not model.compiled
-        if elsewhere or model.distribute_strategy.num_replicas_in_sync > 1 or not can_lie(source):
+        if elsewhere or not can_lie(source):
             seed = EpochSeed()
             return batches(source, batch_size, sample_weight, seed, shuffle), seed
         if resident is None or not resident.rows.take(source, sample_weight, shuffle):
@@ -78,14 +78,15 @@ class Executions:
         """Keras's `fit` runs within it, with the steps of `passes` if it has its own."""
         keep_freed_memory()
         keras_function, self._fits = self.model.train_function, True
-        resident = isinstance(passes, ResidentTraining)
-        if resident:
+        if isinstance(passes, ResidentTraining):
             self.model.train_function = passes
         try:
             yield
         finally:
             self._fits = False
-            if resident:  # else what Keras has made stays, for the next `fit`
+            if isinstance(
+                passes, ResidentTraining
+            ):  # else what Keras has made stays, for the next `fit`
                 self.model.train_function = keras_function
                 passes.rows.release()
 

@@ -1,6 +1,29 @@
 """What the replicas of a `tf.distribute` strategy need to know of each other."""
 
+from typing import Any
+
+import keras
 import tensorflow as tf
+
+
+def part(batch: Any) -> Any:
+    """This replica's rows of a batch; all of them where there is one."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return batch
+    own, count = replica.replica_id_in_sync_group, replica.num_replicas_in_sync
+
+    def rows(value: tf.Tensor) -> tf.Tensor:
+        size = value.shape[0]
+        return value[size * own // count : size * (own + 1) // count]
+
+    return keras.tree.map_structure(rows, batch)
+
+
+def mean_so_far(metric: keras.metrics.Mean) -> tf.Tensor:
+    """A metric over the rows of all replicas, in one message."""
+    total, count = summed([tf.identity(metric.total), tf.identity(metric.count)])
+    return total / count
 
 
 def summed(values: list[tf.Tensor]) -> list[tf.Tensor]:

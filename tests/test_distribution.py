@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae
+from keras_vae.data import Source
 from keras_vae.likelihoods import Bernoulli
 from keras_vae.networks import mlp
 from keras_vae.posteriors import DiagonalNormal
@@ -206,6 +207,21 @@ def test_fit_of_an_array_trains_on_every_row(two_devices):
     vae.fit(x, batch_size=16, epochs=5, verbose=0)
     assert vae.optimizer.iterations == 20
     assert float(np.mean(vae.elbo(x, num_samples=50))) > before + 0.5
+
+
+@pytest.mark.parametrize("rows", [8, 9, 11])
+def test_fit_of_an_array_is_that_of_one_device(two_devices, one_device, rows):
+    grey = np.random.default_rng(1).integers(0, 256, (rows, *E), dtype=np.uint8)
+    x, w = Source(grey, divisor=255.0, dynamic=True), np.linspace(0, 2, rows)
+    found, expected = (model(s, learning_rate=0.3) for s in (two_devices, one_device))
+    logs = [
+        vae.fit(x, batch_size=4, epochs=2, sample_weight=w, verbose=0).history
+        for vae in (found, expected)
+    ]
+    for one, other in zip(found.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-6)
+    for name in NAMES:
+        np.testing.assert_allclose(logs[0][name], logs[1][name], rtol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("size", [4, 5])
