@@ -1,7 +1,8 @@
 """Sums that stand for integrals over each set that z of two dimensions may live in."""
 
 import numpy as np
-from scipy import special
+import tensorflow as tf
+from scipy import special, stats
 
 from keras_vae import latents
 
@@ -85,3 +86,17 @@ def assert_draws_are_of_the_density(p, support, count=20_000):
             error = values.std() / np.sqrt(len(values)) + 1e-5
             expected = mean(lambda z, f=bounded, d=direction: f(z @ d)) / total
             assert abs(values.mean() - expected) < 4 * error
+
+
+def log_p(vae, x, beside, side=121, reach=6.0):
+    """log p(x) of a standard Normal z of two dimensions, by the trapezoid rule."""
+    points = np.linspace(-reach, reach, side)
+    z = np.stack(np.meshgrid(points, points), -1).reshape(-1, 1, 2).astype("float32")
+    z = np.broadcast_to(z, (side**2, len(x), 2))
+    parts = [
+        vae.decode(some, **beside).log_prob(tf.cast(x, tf.float32)).numpy()
+        for some in np.array_split(z, 10)
+    ]
+    log_prior = stats.norm.logpdf(z[:, 0]).sum(-1)
+    step = 2 * np.log(points[1] - points[0])
+    return special.logsumexp(np.concatenate(parts) + log_prior[:, None] + step, axis=0)

@@ -1,6 +1,7 @@
 """How unlike the training data an example is."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def anomaly_scores(
     seed: int = 0,
     memory: int = MEMORY,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> np.ndarray:
     """`-log p(x)`, or with a background model `-(log p(x) - log p_0(x))`: `[N]`, in nats.
 
@@ -43,12 +45,15 @@ def anomaly_scores(
         seed: of the draws.
         memory: bytes that the tensors of one chunk may take.
         progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it. That
+            of the background lies beside it: of `scores.npz` it is `scores.background.npz`.
 
     Warns:
         UserWarning: see `log_likelihood`.
 
     Raises:
-        ValueError: if x is not what the models take, or their densities are of different things.
+        ValueError: if x is not what the models take, or their densities are of different things, or
+            `checkpoint` is of another run.
 
     Example:
         background.fit(keras_vae.evaluation.perturbed(x_train, rate=0.2))
@@ -59,14 +64,15 @@ def anomaly_scores(
     J. Snoek, R. Poplin, M. A. DePristo, J. V. Dillon and B. Lakshminarayanan, Likelihood
     Ratios for Out-of-Distribution Detection, NeurIPS 2019.
     """
+    path = None if checkpoint is None else Path(checkpoint)
+    if background is not None:
+        _require_comparable(vae, background)
+    log_p = log_likelihood(vae, x, num_samples, seed, memory, progress, path).per_example
     if background is None:
-        return -log_likelihood(vae, x, num_samples, seed, memory, progress).per_example
-    _require_comparable(vae, background)
-    log_p, log_background = (
-        log_likelihood(model, x, num_samples, seed, memory, progress).per_example
-        for model in (vae, background)
-    )
-    return log_background - log_p
+        return -log_p
+    beside = path and path.with_name(f"{path.stem}.background{path.suffix}")
+    found = log_likelihood(background, x, num_samples, seed, memory, progress, beside)
+    return found.per_example - log_p
 
 
 def perturbed(x: Any, rate: float, seed: int = 0) -> Source:

@@ -16,6 +16,7 @@ from parts import LIKELIHOODS, make_vae
 from keras_vae import evaluation, posteriors
 from keras_vae.data import Source
 from keras_vae.evaluation import anomaly_scores, auroc, perturbed
+from keras_vae.evaluation.log_likelihood import _Sampler
 
 # The score
 
@@ -54,6 +55,18 @@ def test_the_ratio_is_the_difference_of_two_log_likelihoods():
         for model in (vae, background)
     ]
     np.testing.assert_array_equal(found, logs[1] - logs[0])
+
+
+def test_a_checkpoint_keeps_the_rows_of_both_models(tmp_path, monkeypatch):
+    x, file = random_x(20), tmp_path / "scores.npz"
+    vae, background = exact_vae(random_linear()), exact_vae(another_linear())
+    found = anomaly_scores(vae, x, background, num_samples=50, checkpoint=file)
+    assert {p.name for p in tmp_path.iterdir()} == {"scores.npz", "scores.background.npz"}
+    monkeypatch.setattr(_Sampler, "__call__", lambda *_: pytest.fail("a row is computed again"))
+    again = anomaly_scores(vae, x, background, num_samples=50, checkpoint=str(file))
+    np.testing.assert_array_equal(again, found)
+    with pytest.raises(ValueError, match="another run"):
+        anomaly_scores(vae, x, background, num_samples=51, checkpoint=file)
 
 
 def test_the_ratio_tells_the_data_of_two_models_apart_best():

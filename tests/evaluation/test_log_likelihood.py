@@ -3,13 +3,13 @@
 import dataclasses
 import math
 
+import integration
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from linear_gaussian import VALUES, D, drawn, linear_vae, random_linear, set_exact_posterior
 from parts import LIKELIHOODS, beside_for, data_for, make_vae
-from scipy import special, stats
+from scipy import special
 
 import keras_vae
 from keras_vae import conditions, evaluation, likelihoods, networks, posteriors, priors
@@ -82,20 +82,6 @@ def covering(vae):
     return vae
 
 
-def quadrature(vae, x, beside, side=121, reach=6.0):
-    """log p(x) by the trapezoid rule over a standard Normal z of two dimensions."""
-    points = np.linspace(-reach, reach, side)
-    z = np.stack(np.meshgrid(points, points), -1).reshape(-1, 1, 2).astype("float32")
-    z = np.broadcast_to(z, (side**2, len(x), 2))
-    parts = [
-        vae.decode(some, **beside).log_prob(tf.cast(x, tf.float32)).numpy()
-        for some in np.array_split(z, 10)
-    ]
-    log_prior = stats.norm.logpdf(z[:, 0]).sum(-1)
-    step = 2 * math.log(points[1] - points[0])
-    return special.logsumexp(np.concatenate(parts) + log_prior[:, None] + step, axis=0)
-
-
 @few_do_not_matter
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_it_agrees_with_quadrature_over_two_latents(name):
@@ -103,7 +89,7 @@ def test_it_agrees_with_quadrature_over_two_latents(name):
     x = data_for(vae.likelihood, 3)
     beside = {k: v for k, v in beside_for(vae, 3).items() if k != "condition"}
     source = Source(x, **beside)
-    expected = quadrature(vae, x, beside)
+    expected = integration.log_p(vae, x, beside)
     found = log_likelihood(vae, source, num_samples=4_000)
     errors = np.abs(found.per_example - expected)
     np.testing.assert_array_less(errors, 4 * found.standard_errors + 1e-5 * np.abs(expected))
@@ -116,7 +102,7 @@ def test_the_size_factor_of_a_source_counts():
     x = np.array([[1.0, 0.0, 4.0], [3.0, 2.0, 7.0]], "float32")
     factor = np.array([0.5, 2.0], "float32")
     found = log_likelihood(vae, Source(x, size_factor=factor), num_samples=2_000)
-    expected = quadrature(vae, x, {"size_factor": factor})
+    expected = integration.log_p(vae, x, {"size_factor": factor})
     np.testing.assert_array_less(np.abs(found.per_example - expected), 4 * found.standard_errors)
 
 
