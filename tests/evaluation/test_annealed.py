@@ -5,6 +5,7 @@ import math
 import integration
 import numpy as np
 import pytest
+from interrupted import resumed
 from linear_gaussian import D, Linear, drawn, linear_vae, random_linear
 from parts import (
     LIKELIHOODS,
@@ -19,7 +20,7 @@ from parts import (
 import keras_vae
 from keras_vae import conditions, evaluation, likelihoods, networks, posteriors, priors
 from keras_vae.data import Source
-from keras_vae.evaluation import annealed, rows
+from keras_vae.evaluation import annealed
 from keras_vae.evaluation.annealing import temperatures
 
 # Where the subject is another one: a few steps leave a few chains.
@@ -165,26 +166,11 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     vae, x = linear_vae(linear, posteriors.DiagonalNormal(D)), drawn(linear, 9)
     file = tmp_path / "kept.npz"
     whole = sampled(vae, x, num_chains=128)  # groups of 2 rows
-    call, done = annealed._Forward.__call__, []
-
-    def stopped(self, source, numbers):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(int(numbers[0]))
-        return call(self, source, numbers)
-
-    def noted(self, source, numbers):
-        done.append(int(numbers[0]))
-        return call(self, source, numbers)
-
-    monkeypatch.setattr(rows, "SECONDS", 0.0)
-    monkeypatch.setattr(annealed._Forward, "__call__", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        sampled(vae, x, num_chains=128, checkpoint=file)
-    monkeypatch.setattr(annealed._Forward, "__call__", noted)
-    resumed = sampled(vae, x, num_chains=128, checkpoint=file)
+    found, done = resumed(
+        monkeypatch, annealed._Forward, 2, lambda: sampled(vae, x, num_chains=128, checkpoint=file)
+    )
     assert done == [0, 2, 4, 6, 8]
-    np.testing.assert_array_equal(resumed.per_example, whole.per_example)
+    np.testing.assert_array_equal(found.per_example, whole.per_example)
     with pytest.raises(ValueError, match="is of another run"):
         sampled(vae, x, num_chains=128, schedule="linear", checkpoint=file)
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from interrupted import resumed
 from linear_gaussian import D, linear_vae, random_linear
 from parts import PRIORS, assert_close_to_mean, assert_moments, beside_for, make_vae
 from scipy import stats
 
 import keras_vae
 from keras_vae import conditions, evaluation, likelihoods, networks, posteriors, priors
-from keras_vae.evaluation import bidirectional, rows
+from keras_vae.evaluation import bidirectional
 from keras_vae.evaluation.bidirectional import LogLikelihoodBounds
 from keras_vae.networks import inverse_positive
 
@@ -68,22 +69,15 @@ def test_the_gap_has_the_standard_error_of_a_mean():
 def test_a_run_that_was_stopped_goes_on_where_it_was(vae, tmp_path, monkeypatch):
     file = tmp_path / "kept.npz"
     whole = bounds(vae, num_chains=128, seed=3)  # groups of 2 rows
-    call, done = bidirectional._BothWays.__call__, []
-
-    def stopped(self, source, numbers):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(int(numbers[0]))
-        return call(self, source, numbers)
-
-    monkeypatch.setattr(rows, "SECONDS", 0.0)
-    monkeypatch.setattr(bidirectional._BothWays, "__call__", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        bounds(vae, num_chains=128, seed=3, checkpoint=file)
-    monkeypatch.setattr(bidirectional._BothWays, "__call__", call)
-    resumed = bounds(vae, num_chains=128, seed=3, checkpoint=file)
-    np.testing.assert_array_equal(resumed.lower, whole.lower)
-    np.testing.assert_array_equal(resumed.upper, whole.upper)
+    found, done = resumed(
+        monkeypatch,
+        bidirectional._BothWays,
+        2,
+        lambda: bounds(vae, num_chains=128, seed=3, checkpoint=file),
+    )
+    assert len(done) == len(set(done))
+    np.testing.assert_array_equal(found.lower, whole.lower)
+    np.testing.assert_array_equal(found.upper, whole.upper)
 
 
 def test_what_goes_with_x_is_asked_for_and_counts():

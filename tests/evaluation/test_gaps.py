@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from interrupted import resumed
 from linear_gaussian import VALUES, D, drawn, linear_vae, random_linear, set_exact_posterior
 from parts import OBJECTIVES, POSTERIORS, PRIORS, data_for, make_vae
 from scipy import stats
@@ -9,7 +10,7 @@ from scipy import stats
 import keras_vae
 from keras_vae import conditions, evaluation, likelihoods, networks, posteriors, priors
 from keras_vae.data import Source
-from keras_vae.evaluation import gaps, rows
+from keras_vae.evaluation import gaps
 from keras_vae.evaluation.gaps import InferenceGaps
 from keras_vae.networks import inverse_positive
 
@@ -177,26 +178,11 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     linear = random_linear()
     vae, x, file = linear_vae(linear, DIAGONAL(D)), drawn(linear, 4), tmp_path / "kept.npz"
     whole = found_gaps(vae, x, memory=1)
-    call, done = gaps._Bounds.__call__, []
-
-    def stopped(self, source, numbers):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(int(numbers[0]))
-        return call(self, source, numbers)
-
-    def noted(self, source, numbers):
-        done.append(int(numbers[0]))
-        return call(self, source, numbers)
-
-    monkeypatch.setattr(rows, "SECONDS", 0.0)
-    monkeypatch.setattr(gaps._Bounds, "__call__", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        found_gaps(vae, x, memory=1, checkpoint=file)
-    monkeypatch.setattr(gaps._Bounds, "__call__", noted)
-    resumed = found_gaps(vae, x, memory=1, checkpoint=file)
+    found, done = resumed(
+        monkeypatch, gaps._Bounds, 2, lambda: found_gaps(vae, x, memory=1, checkpoint=file)
+    )
     assert done == [0, 1, 2, 3]
-    np.testing.assert_array_equal(resumed.optimised_bound, whole.optimised_bound)
+    np.testing.assert_array_equal(found.optimised_bound, whole.optimised_bound)
     with pytest.raises(ValueError, match="is of another run"):
         found_gaps(vae, x, num_steps=4, checkpoint=file)
 

@@ -7,6 +7,7 @@ import integration
 import keras
 import numpy as np
 import pytest
+from interrupted import resumed
 from linear_gaussian import VALUES, D, drawn, linear_vae, random_linear, set_exact_posterior
 from parts import LIKELIHOODS, beside_for, data_for, make_vae
 from scipy import special
@@ -14,7 +15,6 @@ from scipy import special
 import keras_vae
 from keras_vae import conditions, evaluation, likelihoods, networks, posteriors, priors
 from keras_vae.data import Source
-from keras_vae.evaluation import rows
 from keras_vae.evaluation.log_likelihood import LogLikelihood, _Sampler, log_likelihood
 
 FULL = posteriors.FullCovarianceNormal
@@ -212,27 +212,11 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     linear = random_linear()
     vae, x, file = near_vae(linear), drawn(linear, 10), tmp_path / "kept.npz"
     whole = log_likelihood(vae, x, 50, memory=1)
-    call, done = _Sampler.__call__, []
-
-    def stopped(self, source, numbers):
-        if len(done) == 4:
-            raise KeyboardInterrupt
-        done.append(int(numbers[0]))
-        return call(self, source, numbers)
-
-    monkeypatch.setattr(rows, "SECONDS", 0.0)
-    monkeypatch.setattr(_Sampler, "__call__", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        log_likelihood(vae, x, 50, memory=1, checkpoint=file)
-
-    def noted(self, source, numbers):
-        done.append(int(numbers[0]))
-        return call(self, source, numbers)
-
-    monkeypatch.setattr(_Sampler, "__call__", noted)
-    resumed = log_likelihood(vae, x, 50, memory=1, checkpoint=file)
+    found, done = resumed(
+        monkeypatch, _Sampler, 4, lambda: log_likelihood(vae, x, 50, memory=1, checkpoint=file)
+    )
     assert done == list(range(10))
-    np.testing.assert_array_equal(resumed.per_example, whole.per_example)
+    np.testing.assert_array_equal(found.per_example, whole.per_example)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]
 
 
