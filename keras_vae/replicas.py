@@ -34,6 +34,17 @@ def summed(values: list[tf.Tensor]) -> list[tf.Tensor]:
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
+def mean_of_batch(values: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+    """This replica's share of the mean over the whole batch, from its own `[B]`.
+
+    Gradients are summed over replicas, so each divides by the examples of all of them: right
+    also where a batch does not divide evenly.
+    """
+    if sample_weight is not None:
+        values = values * tf.cast(sample_weight, values.dtype)
+    return tf.reduce_sum(values) / tf.cast(summed([tf.shape(values)[0]])[0], values.dtype)
+
+
 def spans_workers(strategy: tf.distribute.Strategy) -> bool:
     """Whether the replicas lie in several processes: the question that Keras itself asks."""
     multi_worker = tf.distribute.MultiWorkerMirroredStrategy

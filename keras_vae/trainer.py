@@ -26,7 +26,7 @@ from keras_vae.feed import (
 from keras_vae.generative import GenerativeModel
 from keras_vae.native_adam import use_native_adam
 from keras_vae.objectives import Objective
-from keras_vae.replicas import require_possible, spans_workers, summed
+from keras_vae.replicas import require_possible, spans_workers
 
 
 class Trainer(GenerativeModel, abc.ABC):
@@ -323,16 +323,6 @@ class Trainer(GenerativeModel, abc.ABC):
         if "size_factor" in values:
             values["size_factor"] = keras.ops.cast(values["size_factor"], x.dtype)
         return x, Given(**values), sample_weight
-
-    def _mean(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
-        """The mean of `[B]` over the whole batch, of which a replica holds a part.
-
-        Gradients are summed over replicas, so each divides by the examples of all of them:
-        right also where a batch does not divide evenly.
-        """
-        if sample_weight is not None:
-            loss = loss * tf.cast(sample_weight, loss.dtype)
-        return tf.reduce_sum(loss) / tf.cast(summed([tf.shape(loss)[0]])[0], loss.dtype)
 
     @property
     def _num_replicas(self) -> int:

@@ -23,7 +23,7 @@ from keras_vae.objectives import ELBO, Objective, Terms
 from keras_vae.path import Path
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import ExPost, Prior
-from keras_vae.replicas import reported
+from keras_vae.replicas import mean_of_batch, reported
 from keras_vae.trainer import Trainer
 
 NOTHING = Given()  # beside x
@@ -199,7 +199,7 @@ class VAE(Trainer):
         bound = self.objective.bound(terms, self._step())  # [B]
         self._track(given.loss - bound + added, terms, sample_weight)
         loss = given.loss - self._estimated(bound, terms, path)
-        return self._mean(loss, sample_weight) + added / self._num_replicas
+        return mean_of_batch(loss, sample_weight) + added / self._num_replicas
 
     def _estimated(self, bound: tf.Tensor, terms: Terms, path: Path) -> tf.Tensor:
         """The value of the bound, `[B]`, with the gradient of the objective's estimator."""
