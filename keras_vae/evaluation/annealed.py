@@ -117,8 +117,7 @@ def annealed_importance_sampling(
         standard_errors=standard_errors(sizes, num_chains),
         effective_sample_sizes=sizes,
         num_samples=num_chains,
-        event_shape=vae.likelihood.event_shape,
-        discrete=vae.likelihood.support.discrete,
+        code_size=vae.likelihood.code_size,
         acceptance_rates=found["acceptance_rates"],
         num_steps=num_steps,
     )

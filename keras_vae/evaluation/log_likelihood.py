@@ -37,16 +37,14 @@ class LogLikelihood:
         standard_errors: of each, over the draws of z, `[N]`.
         effective_sample_sizes: `(sum_k w_k)^2 / sum_k w_k^2` of each, `[N]`, from 1 to K.
         num_samples: K.
-        event_shape: E.
-        discrete: whether x is discrete, so that it has a code length.
+        code_size: of how many values a code for x tells; None if x has no code.
     """
 
     per_example: np.ndarray
     standard_errors: np.ndarray
     effective_sample_sizes: np.ndarray
     num_samples: int
-    event_shape: tuple[int, ...]
-    discrete: bool
+    code_size: int | None
 
     @property
     def mean(self) -> Estimate:
@@ -61,8 +59,9 @@ class LogLikelihood:
 
     @property
     def bits_per_dimension(self) -> float | None:
-        """The code length of a value of x, of discrete data; else None."""
-        return bits_per_dimension(self.mean.mean, self.event_shape) if self.discrete else None
+        """The code length of a value of x, of discrete data without missing values; else None."""
+        size = self.code_size
+        return None if size is None else bits_per_dimension(self.mean.mean, (size,))
 
     def interval(self, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
         """A bootstrap interval, over the examples, for the mean (Efron's percentiles)."""
@@ -155,8 +154,7 @@ def log_likelihood(
         standard_errors=standard_errors(sizes, num_samples),
         effective_sample_sizes=sizes,
         num_samples=num_samples,
-        event_shape=vae.likelihood.event_shape,
-        discrete=vae.likelihood.support.discrete,
+        code_size=vae.likelihood.code_size,
     )
 
 

@@ -1,6 +1,7 @@
 """The interface of p(x|z)."""
 
 import abc
+import math
 import numbers
 from typing import Any
 
@@ -49,6 +50,11 @@ class Likelihood(Head):
     @abc.abstractmethod
     def support(self) -> Support:
         """The values of x with a density."""
+
+    @property
+    def code_size(self) -> int | None:
+        """Of how many values a code for x tells, for bits per dimension; None if x has no code."""
+        return math.prod(self.event_shape) if self.support.discrete else None
 
     @abc.abstractmethod
     def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -122,6 +122,10 @@ class Missing(Likelihood):
             inside=own.inside,
         )
 
+    @property
+    def code_size(self) -> int | None:
+        return None  # another number of values is there in each x
+
     def check(self, x: np.ndarray, argument: str = "x") -> None:
         # The likelihood's own words, which for a table name the column.
         self.likelihood.check(self._filled(x), argument)

@@ -1,5 +1,7 @@
 """p(x|z) for words or other categories that are given as one-hot vectors."""
 
+import math
+
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -54,6 +56,10 @@ class OneHotCategorical(Likelihood):
     @property
     def support(self) -> Support:
         return ONE_HOT
+
+    @property
+    def code_size(self) -> int | None:
+        return math.prod(self.event_shape[:-1])  # positions: a vector is one choice
 
     def start(self, mean: tf.Tensor, variance: tf.Tensor) -> dict[str, tf.Tensor]:
         # A category that is never seen in the training data may be so in the next example.

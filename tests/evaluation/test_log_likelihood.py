@@ -302,6 +302,16 @@ def test_bits_are_of_discrete_data_alone():
     assert "bits" not in str(real)
 
 
+@few_do_not_matter
+def test_a_one_hot_vector_is_one_value_and_missing_values_are_none():
+    one_hot = make_vae(likelihood=lambda: likelihoods.OneHotCategorical((5, 3)))
+    found = log_likelihood(one_hot, data_for(one_hot.likelihood, 4), 50)
+    assert found.bits_per_dimension == pytest.approx(-found.mean.mean / (5 * math.log(2)))
+    missing = make_vae(likelihood=lambda: likelihoods.Missing(likelihoods.Bernoulli((6,))))
+    found = log_likelihood(missing, data_for(missing.likelihood, 4), 50)
+    assert found.bits_per_dimension is None
+
+
 @pytest.mark.parametrize("num_samples", [0, -1, 2.5, "many"])
 def test_a_number_of_draws_that_is_none_is_refused(num_samples):
     with pytest.raises(ValueError, match="num_samples"):
@@ -310,7 +320,7 @@ def test_a_number_of_draws_that_is_none_is_refused(num_samples):
 
 @pytest.mark.parametrize("confidence", [95, 0, 1, -0.5, "a"])
 def test_a_confidence_that_is_none_is_refused(confidence):
-    found = LogLikelihood(np.zeros(3), np.zeros(3), np.ones(3), 1, (1,), False)
+    found = LogLikelihood(np.zeros(3), np.zeros(3), np.ones(3), 1, None)
     with pytest.raises(ValueError, match="between 0 and 1"):
         found.interval(confidence)
 
