@@ -35,7 +35,7 @@ def standard_errors(sizes: np.ndarray, count: int) -> np.ndarray:
 def warn_of_few(sizes: np.ndarray, count: int, fewest: int, kind: str, consequence: str) -> None:
     """Warns, in the name of the caller's caller, where fewer than `fewest` weights are effective."""
     few = int(np.sum(~(sizes >= fewest)))  # NaN, of weights that are all 0, is few, too
-    if few and count > fewest:
+    if few:
         warnings.warn(
             f"{few} of {len(sizes)} examples have fewer than {fewest} effective {kind} of {count} "
             f"(least {sizes.min():.1f}): {consequence}",
