@@ -1,9 +1,11 @@
 """What the latent dimensions are used for."""
 
 import dataclasses
+import functools
 import math
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,10 +15,10 @@ from tensorflow_probability import distributions as tfd
 from keras_vae import divergences
 from keras_vae.arguments import is_real
 from keras_vae.conditions import Given
-from keras_vae.data.source import scaled
+from keras_vae.data.source import Source, scaled
 from keras_vae.data.sparse import dense
 from keras_vae.evaluation.draws import draws, seeds_of_rows
-from keras_vae.evaluation.rows import held_still
+from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.feed import Feed
 from keras_vae.memory import keep_freed_memory
 from keras_vae.vae import VAE
@@ -38,8 +40,24 @@ def latent_means(vae: VAE, x: Any, batch_size: int | None = None) -> np.ndarray:
     return _of_posteriors(vae, x, batch_size, _centre)
 
 
-def kl_per_dimension(vae: VAE, x: Any, batch_size: int = 500, seed: int = 0) -> np.ndarray:
+def kl_per_dimension(
+    vae: VAE,
+    x: Any,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> np.ndarray:
     """The mean over x of KL(q(z_d|x) || p(z_d)), `[D]`, in nats; sampled where it must be.
+
+    Args:
+        vae: the model.
+        x: `[N, *E]`, or a source.
+        seed: of the draws, where there is no closed form: those of a row follow from it and the
+            row's number.
+        memory: bytes that one chunk of rows may take.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
 
     Raises:
         NotImplementedError: if the dimensions of q(z|x), or of p(z), are not independent: what
@@ -56,12 +74,14 @@ def kl_per_dimension(vae: VAE, x: Any, batch_size: int = 500, seed: int = 0) -> 
             vae.posterior.distribution(parameters), vae._prior(given), z
         )
 
-    parts = []
-    for start in range(0, len(source), batch_size):
-        x, given = vae._checked(source[start : start + batch_size], optional=("size_factor",))
-        numbers = tf.range(start, start + len(x), dtype=tf.int64)
-        parts.append(block(x, given, numbers).numpy())
-    return np.concatenate(parts).mean(axis=0)
+    def compute(some: Source, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"kl": block(*vae._checked(some, optional=("size_factor",)), numbers)}
+
+    one = vae._checked(source[:1], optional=("size_factor",))
+    row = bytes_of(block, *one, tf.zeros(1, tf.int64))
+    identity = functools.partial(identity_of, vae, source, seed=seed)
+    found = Rows(memory, progress, checkpoint)(compute, source, row, "KL per dimension", identity)
+    return found["kl"].mean(axis=0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

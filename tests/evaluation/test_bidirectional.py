@@ -66,6 +66,15 @@ def test_the_gap_has_the_standard_error_of_a_mean():
     assert str(found).endswith("(4 chains of 10 steps)")
 
 
+@pytest.mark.filterwarnings("ignore:.*effective")
+def test_a_row_depends_on_its_number_and_the_seed_alone(vae):
+    """Not on memory: to the last bit."""
+    whole, parts = (bounds(vae, num_examples=66, memory=size) for size in (2**28, 2**24))
+    np.testing.assert_array_equal(parts.lower, whole.lower)
+    np.testing.assert_array_equal(parts.upper, whole.upper)
+    assert np.all(bounds(vae, num_examples=66, seed=1).lower != whole.lower)
+
+
 def test_a_run_that_was_stopped_goes_on_where_it_was(vae, tmp_path, monkeypatch):
     file = tmp_path / "kept.npz"
     whole = bounds(vae, num_chains=128, seed=3)  # groups of 2 rows

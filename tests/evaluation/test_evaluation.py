@@ -93,7 +93,7 @@ def test_the_kl_of_the_dimensions_adds_up_to_the_kl_of_the_bound():
     q = vae.encode(x)
     loc, scale = q.mean().numpy(), q.stddev().numpy()
     expected = 0.5 * (scale**2 + loc**2 - 1 - 2 * np.log(scale)).mean(axis=0)
-    result = evaluation.kl_per_dimension(vae, x, batch_size=7)
+    result = evaluation.kl_per_dimension(vae, x, memory=1)
     assert result == pytest.approx(expected, rel=1e-4)
     assert result.sum() == pytest.approx(
         float(np.mean(q.kl_divergence(vae.prior.distribution()))), rel=1e-4
