@@ -22,6 +22,7 @@ from keras_vae.vae import VAE
 LATENT = 20
 DRAWS = 10
 ROWS = 500
+NEAREST = (1e-3, 1e-5)  # to 0 and 1 that a matched mean may be
 
 
 class GreyBernoulli(likelihoods.Bernoulli):
@@ -56,16 +57,20 @@ def model(family: Callable[..., Likelihood], data: DataSet, plan: Plan) -> VAE:
 def measure(trained: Trained) -> dict[str, Figure]:
     """The bound with the logits as those of a continuous Bernoulli, and with its means matched.
 
-    The second is the fair one to a model that was trained with a Bernoulli: its `m` is then
-    taken for the mean of x, as its user takes it, and not for a parameter that it never was.
+    The others are fair to a model that was trained with a Bernoulli: its `m` is then taken for
+    the mean of x, as its user takes it, and not for a parameter that it never was. A mean near 0
+    or 1 is a density without limit there, so how near is what they say.
     """
-    how = f"{DRAWS} draws, {len(trained.data.test)} test examples"
-    as_they_are, matched = (
-        _bound(trained, correct) for correct in (lambda logits: logits, _matched)
-    )
-    figures = {"-ELBO": Figure(-as_they_are.mean, NATS, how, as_they_are.standard_error)}
+    corrections: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"-ELBO": tf.identity}
     if isinstance(trained.model.likelihood, GreyBernoulli):
-        figures["-ELBO, means matched"] = Figure(-matched.mean, NATS, how, matched.standard_error)
+        for nearest in NEAREST:
+            name = f"-ELBO, means matched to {nearest:g} of 0 and 1"
+            corrections[name] = functools.partial(_matched, nearest)
+    how = f"{DRAWS} draws, {len(trained.data.test)} test examples"
+    figures = {}
+    for name, correct in corrections.items():
+        bound = _bound(trained, correct)
+        figures[name] = Figure(-bound.mean, NATS, how, bound.standard_error)
     return {**figures, **active_units(trained)}
 
 
@@ -83,11 +88,16 @@ def _bound(trained: Trained, correct: Callable[[tf.Tensor], tf.Tensor]) -> evalu
     return estimate(np.concatenate(parts))
 
 
-def _matched(logits: tf.Tensor) -> tf.Tensor:
-    """The logits of the continuous Bernoulli whose mean is `sigmoid(logits)`."""
-    mean = tf.sigmoid(logits)
+def _matched(nearest: float, logits: tf.Tensor) -> tf.Tensor:
+    """The logits of the continuous Bernoulli whose mean is `sigmoid(logits)`, or as near as that
+    to 0 or 1.
+    """
+    mean, rest = (tf.maximum(tf.sigmoid(sign * logits), nearest) for sign in (1, -1))
     head = likelihoods.ContinuousBernoulli(tuple(logits.shape[2:]))
-    return head.start(mean, tf.zeros_like(mean))["logits"]
+    between = head.start(mean, tf.zeros_like(mean))["logits"]
+    # The mean 1 / (1 - exp(-t)) - 1 / t is -1 / t, or 1 - 1 / t, to exp(-|t|), here exp(-50).
+    outside = tf.where(logits < 0, -1 / mean, 1 / rest)
+    return tf.where(tf.minimum(mean, rest) > 0.02, between, outside)
 
 
 def _variant(name: str, words: str, family: Callable[..., Likelihood]) -> Variant:
@@ -115,8 +125,9 @@ STUDY = Study(
     measure=measure,
     reading=(
         "The bound is that of a density on [0, 1] for both rows: a model trained with the "
-        "Bernoulli's formula loses by it, less if its means are matched. At 0 and 1 the density "
-        "grows without limit with the logits, so that the size of the difference depends on how "
-        "long one trains. The paper's figures are of other metrics."
+        "Bernoulli's formula loses by it. With its means matched, as a user takes them, it depends on how "
+        "near to 0 and 1 a mean may be: four pixels of five are 0, where a density has no limit. So on "
+        "grey MNIST the second row loses or wins by a number that the data do not know. The paper's "
+        "figures are of other metrics."
     ),
 )

@@ -72,8 +72,8 @@ def run(job: Job, folder: Path, results: Path, say: Say) -> Path:
         return path
     checkpoints = Run(folder / job.training)
     checkpoints.folder.mkdir(parents=True, exist_ok=True)
-    origin = _origin(job, checkpoints)
     data = job.variant.data(job.data_dir)
+    origin = _origin(job, data, checkpoints)
     plan = Plan(job.epochs, -(-len(data.train) // job.variant.batch_size), job.seed)
     keras.utils.set_random_seed(job.seed)
     model = job.variant.build(data, plan)
@@ -156,29 +156,41 @@ def _result(
     }
 
 
-def _origin(job: Job, run: Run) -> dict[str, Any]:
-    """What trains the model, kept beside its checkpoints: all commits of a run that goes on.
+def _origin(job: Job, data: DataSet, run: Run) -> dict[str, Any]:
+    """What trains the model, kept beside its checkpoints: all that a run which goes on has had.
 
     Raises:
-        ValueError: if they are of another model than the one that is now asked for.
+        ValueError: if they are of another model or data than what is now asked for.
     """
     path, variant = run.folder / "origin.json", job.variant
-    words = {"model": variant.model, "optimiser": variant.optimiser}
-    commit = _commit()
-    if not path.exists():
-        own = {"processor": _processor(), "versions": versions(), "commit": commit}
-        run.write_json(path.name, {**words, **own})
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if {name: found.pop(name) for name in words} != words:
+    words = {
+        "model": variant.model,
+        "optimiser": variant.optimiser,
+        "batch_size": variant.batch_size,
+        "protocol": dataclasses.asdict(data.protocol),
+    }
+    found: dict[str, Any] = {"processor": None, "commit": None, "versions": {}, **words}
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+    if {name: found.pop(name, None) for name in words} != words:
         raise ValueError(
             f"{run.folder} holds the training of another model by this name. Expected: {words}. "
             "Delete the folder, or name another with --run."
         )
-    commits = (found["commit"] or "").split(", ")
-    if commit is not None and commit not in commits:
-        found["commit"] = ", ".join(filter(None, [*commits, commit]))
-        run.write_json(path.name, {**words, **found})
+    had = found["versions"]
+    found = {
+        "processor": _all(found["processor"], _processor()),
+        "commit": _all(found["commit"], _commit()),
+        "versions": {name: _all(had.get(name), value) for name, value in versions().items()},
+    }
+    run.write_json(path.name, {**words, **found})
     return found
+
+
+def _all(before: str | None, now: str | None) -> str | None:
+    """What has been, and what is, once each: `1.0, 1.1`."""
+    known = before.split(", ") if before else []
+    return ", ".join(dict.fromkeys([*known, *([now] if now else [])])) or None
 
 
 def _curve(run: Run, size: int) -> dict[str, list[float]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
-from scipy import stats
+from scipy import special, stats
 
 from keras_vae import objectives
 from keras_vae.cli import cli
@@ -134,7 +134,7 @@ def test_another_number_of_draws_is_another_result_of_the_same_training(tmp_path
 
 
 @few_do_not_matter
-def test_a_result_says_which_commits_trained_and_measured_it(tmp_path, monkeypatch):
+def test_a_result_says_what_trained_and_measured_it(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_vae.reproductions.running._commit", lambda: "first")
     wanted = job("linear", "learned", epochs=2)
     monkeypatch.setattr("keras_vae.reproductions.running.Recorder.on_epoch_end", stopping_after(1))
@@ -142,10 +142,20 @@ def test_a_result_says_which_commits_trained_and_measured_it(tmp_path, monkeypat
         run(wanted, tmp_path, tmp_path, quiet)
     monkeypatch.undo()
     monkeypatch.setattr("keras_vae.reproductions.running._commit", lambda: "second")
+    versions = {"keras": keras.__version__, "tensorflow": "2.99"}
+    monkeypatch.setattr("keras_vae.reproductions.running.versions", lambda: versions)
     result = json.loads(run(wanted, tmp_path, tmp_path, quiet).read_text())
     assert result["commit"] == "first, second"
+    both = {"keras": keras.__version__, "tensorflow": f"{tf.__version__}, 2.99"}
+    assert result["versions"] == both
 
-    other = dataclasses.replace(wanted.variant, optimiser="another")
+
+@few_do_not_matter
+@pytest.mark.parametrize("changed", [{"optimiser": "another"}, {"batch_size": 7}])
+def test_a_training_of_another_model_is_not_gone_on_with(changed, tmp_path):
+    wanted = job("linear", "learned", epochs=2)
+    run(wanted, tmp_path, tmp_path, quiet)
+    other = dataclasses.replace(wanted.variant, **changed)
     with pytest.raises(ValueError, match="another model by this name"):
         run(dataclasses.replace(wanted, variant=other), tmp_path, tmp_path / "other", quiet)
 
@@ -216,11 +226,15 @@ def test_the_guides_loss_is_an_elbo_with_the_variance_that_it_implies():
 
 
 def test_a_matched_continuous_bernoulli_has_the_mean_of_the_bernoulli():
-    logits = tf.constant(np.linspace(-6, 6, 25), tf.float32)[None, None]
-    matched = continuous_bernoulli._matched(logits).numpy().ravel().astype("float64")
-    matched = np.where(np.abs(matched) < 1e-3, 1e-3, matched)
-    mean = -1 / np.expm1(-matched) - 1 / matched
-    np.testing.assert_allclose(mean, 1 / (1 + np.exp(-logits.numpy().ravel())), atol=2e-3)
+    logits = tf.constant(np.linspace(-15, 15, 60), tf.float32)[None, None]  # none of them is 0
+    expected = special.expit(logits.numpy().ravel().astype("float64"))
+    for nearest in (1e-3, 1e-5):
+        matched = continuous_bernoulli._matched(nearest, logits).numpy().ravel().astype("float64")
+        with np.errstate(over="ignore"):
+            found = -1 / np.expm1(-matched) - 1 / matched
+        kept = np.clip(expected, nearest, 1 - nearest)
+        np.testing.assert_allclose(found, kept, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(1 - found, 1 - kept, rtol=2e-4, atol=1e-7)
 
 
 def test_a_gated_layer_is_a_product():
