@@ -5,6 +5,7 @@ split, scaling and binarisation, and log p(x) and the bound by the same estimato
 in any of these stands in a table of its own.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -49,8 +50,15 @@ def grouped(results: list[dict]) -> list[list[dict]]:
 
 
 def markdown(results: list[dict]) -> str:
-    """All tables."""
-    return "\n\n".join(table(group) for group in grouped(results))
+    """All tables, and below the last of each study how to read them."""
+    groups = grouped(results)
+    last = {group[0]["study"]: group for group in groups}
+    parts = []
+    for group in groups:
+        parts.append(table(group))
+        if group is last[group[0]["study"]]:
+            parts.append(STUDIES[group[0]["study"]].reading)
+    return "\n\n".join(parts)
 
 
 def table(group: list[dict]) -> str:
@@ -69,8 +77,6 @@ def table(group: list[dict]) -> str:
         "",
         "; ".join(described(name, group) for name in names) + ".",
     ]
-    if len(group) > 1:  # of one row there is nothing to compare
-        lines += ["", study.reading]
     return "\n".join(lines)
 
 
@@ -138,6 +144,12 @@ def picture(results: list[dict]) -> Figure:
     return figure
 
 
+def digest(results: list[dict]) -> str:
+    """Of the curves that the picture shows: it lies in the file, to tell an old one."""
+    curves = [(r["study"], r["variant"], r["curve"]) for r in results if r["curve"]]
+    return hashlib.sha256(json.dumps(curves, sort_keys=True).encode()).hexdigest()
+
+
 def _draw(axes: Axes, result: dict, colour: str) -> None:
     curve, latents = result["curve"], result["variant"].split("-")[1]
     seen = curve["examples_seen"]
@@ -149,7 +161,7 @@ def main() -> None:
     """Writes the README's tables and the picture."""
     results = read()
     README.write_text(with_tables(README.read_text(encoding="utf-8"), results), encoding="utf-8")
-    picture(results).savefig(PICTURE, dpi=100)
+    picture(results).savefig(PICTURE, dpi=100, metadata={"Description": digest(results)})
 
 
 if __name__ == "__main__":

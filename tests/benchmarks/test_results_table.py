@@ -1,17 +1,21 @@
 """The README's results are those of the files, and no table has two protocols."""
 
 import copy
+import dataclasses
 import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import results_table
 from results_table import grouped, markdown, read, with_tables
+
+from keras_vae.reproductions import STUDIES
 
 RESULTS = read()
 
@@ -87,6 +91,16 @@ def test_a_published_figure_stands_in_its_row_with_its_source():
                 assert figure["published"]["source"] in row
 
 
+def test_a_result_is_of_the_study_as_it_stands():
+    for result in RESULTS:
+        variant = STUDIES[result["study"]].variant(result["variant"])
+        for name in ("model", "optimiser", "batch_size"):
+            assert result[name] == getattr(variant, name), result["variant"]
+        found = {n: f["published"] for n, f in result["figures"].items() if f["published"]}
+        expected = {n: dataclasses.asdict(p) for n, p in variant.published.items()}
+        assert found == expected, result["variant"]
+
+
 # What is said below the tables is so
 
 
@@ -101,7 +115,7 @@ def figures_of(study, name):
 def test_burdas_vae_comes_to_the_papers_figure_on_the_papers_schedule():
     rows = {(r["variant"], r["epochs"]): r["figures"] for r in RESULTS if r["study"] == "burda"}
     found = rows["vae-k1", 3280]["-log p(x)"]
-    assert abs(found["value"] - found["published"]["value"]) < 2 * found["standard_error"]
+    assert abs(found["value"] - found["published"]["value"]) < 0.5  # nats; a replication's is 0.41
     short = {
         name: rows[name, 50]["-log p(x)"]["value"] for name in ("vae-k1", "vae-k50", "iwae-k50")
     }
@@ -143,8 +157,9 @@ def test_more_latents_come_to_a_better_bound_and_superfluous_ones_cost_little():
     assert ordered == sorted(ordered)
     assert abs(bounds["mnist-200"] - bounds["mnist-20"]) < 3
     best = {r["variant"]: max(r["curve"]["test_elbo"]) for r in RESULTS if r["curve"]}
-    faces = [best[f"frey-{latents}"] for latents in (2, 5, 10, 20)]
-    assert faces == sorted(faces)
+    two, five, *more = (best[f"frey-{latents}"] for latents in (2, 5, 10, 20))
+    assert two < five < min(more)
+    assert max(more) - min(more) < 0.02 * max(more)
 
 
 def test_the_picture_has_a_panel_for_each_data_set_and_two_lines_for_each_curve():
@@ -154,3 +169,8 @@ def test_the_picture_has_a_panel_for_each_data_set_and_two_lines_for_each_curve(
     assert sum(len(axes.lines) for axes in figure.axes) == 2 * len(curves)
     one = results_table.picture([r for r in curves if r["protocol"]["data"] == "mnist"])
     assert len(one.axes) == 1
+
+
+def test_the_picture_in_the_readme_is_of_these_results():
+    with Image.open(results_table.PICTURE) as shown:
+        assert shown.info["Description"] == results_table.digest(RESULTS), "Run: make results"
