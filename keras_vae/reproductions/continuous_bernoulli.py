@@ -125,9 +125,9 @@ STUDY = Study(
     measure=measure,
     reading=(
         "The bound is that of a density on [0, 1] for both rows: a model trained with the "
-        "Bernoulli's formula loses by it. With its means matched, as a user takes them, it depends on how "
-        "near to 0 and 1 a mean may be: four pixels of five are 0, where a density has no limit. So on "
-        "grey MNIST the second row loses or wins by a number that the data do not know. The paper's "
+        "Bernoulli's formula loses by it, and less with its means matched, as a user takes them. How "
+        "much less depends on how near to 0 and 1 a mean may be: four pixels of five are 0, where a "
+        "density has no limit. For the same reason both rows' bounds grow with training. The paper's "
         "figures are of other metrics."
     ),
 )
