@@ -224,7 +224,7 @@ def test_what_is_asked_of_a_model_is_that_of_the_array(kind):
         lambda x: vae.predict(x, batch_size=5, verbose=0),
         lambda x: vae.predict_on_batch(x),
         lambda x: evaluation.latent_means(vae, x, batch_size=5),
-        lambda x: evaluation.kl_per_dimension(vae, x, batch_size=5),
+        lambda x: evaluation.kl_per_dimension(vae, x, memory=1),
     ):
         np.testing.assert_allclose(call(matrix(x)), call(x), rtol=1e-6)
     assert evaluation.elbo(vae, matrix(x), memory=1) == evaluation.elbo(vae, x, memory=1)
