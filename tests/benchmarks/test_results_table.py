@@ -125,6 +125,14 @@ def test_burdas_vae_comes_to_the_papers_figure_on_the_papers_schedule():
     assert longer["iwae-k5"] < longer["vae-k1"]
 
 
+def test_the_vamp_prior_gains_what_is_told():
+    found = {r["variant"]: r["figures"]["-log p(x)"] for r in RESULTS if r["num_samples"] == 500}
+    standard, vamp = found["standard-prior"], found["vamp-prior"]
+    assert standard["value"] - vamp["value"] == pytest.approx(3.5, abs=0.06)
+    published = standard["published"]["value"] - vamp["published"]["value"]
+    assert published == pytest.approx(3.0, abs=0.05)
+
+
 def test_the_scales_of_a_normal_are_in_the_order_that_is_told():
     bounds, errors = (figures_of("sigma-vae", n) for n in ("-ELBO", "error of the mean"))
     active = figures_of("sigma-vae", "active units")
