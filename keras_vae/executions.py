@@ -84,9 +84,8 @@ class Executions:
             yield
         finally:
             self._fits = False
-            if isinstance(
-                passes, ResidentTraining
-            ):  # else what Keras has made stays, for the next `fit`
+            # What Keras has made for its own feed stays, for the next `fit`.
+            if isinstance(passes, ResidentTraining):
                 self.model.train_function = keras_function
                 passes.rows.release()
 
