@@ -10,8 +10,8 @@ REACH = 12.0  # of a grid on the real numbers
 NEAREST_END, SMALLEST_PART = 1e-6, 1e-30  # the limits of relaxed latents
 
 
-def reals(points=801):
-    axis = np.linspace(-REACH, REACH, points)
+def reals(points=801, reach=REACH):
+    axis = np.linspace(-reach, reach, points)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     return grid, np.full(len(grid), (axis[1] - axis[0]) ** 2)
 
@@ -90,13 +90,11 @@ def assert_draws_are_of_the_density(p, support, count=20_000):
 
 def log_p(vae, x, beside, side=121, reach=6.0):
     """log p(x) of a standard Normal z of two dimensions, by the trapezoid rule."""
-    points = np.linspace(-reach, reach, side)
-    z = np.stack(np.meshgrid(points, points), -1).reshape(-1, 1, 2).astype("float32")
-    z = np.broadcast_to(z, (side**2, len(x), 2))
+    grid, weights = reals(side, reach)
+    z = np.broadcast_to(grid[:, None].astype("float32"), (len(grid), len(x), 2))
     parts = [
         vae.decode(some, **beside).log_prob(tf.cast(x, tf.float32)).numpy()
         for some in np.array_split(z, 10)
     ]
-    log_prior = stats.norm.logpdf(z[:, 0]).sum(-1)
-    step = 2 * np.log(points[1] - points[0])
-    return special.logsumexp(np.concatenate(parts) + log_prior[:, None] + step, axis=0)
+    log_prior = stats.norm.logpdf(grid).sum(-1) + np.log(weights)
+    return special.logsumexp(np.concatenate(parts) + log_prior[:, None], axis=0)

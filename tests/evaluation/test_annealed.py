@@ -72,6 +72,18 @@ def test_a_bad_encoder_does_not_matter():
     assert abs(error) < 3 * found.standard_error_of_draws
 
 
+def test_it_agrees_with_quadrature_under_a_decoder_that_is_not_linear():
+    vae = make_vae()
+    random = np.random.default_rng(0)
+    for weight in (*vae.decoder.weights, *vae.likelihood.weights):
+        weight.assign(1.5 * random.normal(size=weight.shape))
+    x = data_for(vae.likelihood, 6)
+    found = sampled(vae, x, num_chains=32, num_steps=300, num_leapfrog_steps=5)
+    errors = np.abs(found.per_example - integration.log_p(vae, x, {}, side=241, reach=7.0))
+    np.testing.assert_array_less(errors, 4 * found.standard_errors)
+    assert np.all(found.standard_errors < 0.1)
+
+
 FAMILIES = {name.split("-")[0]: name for name in reversed(LIKELIHOODS)}  # one of each
 
 
