@@ -41,6 +41,21 @@ def test_its_density_is_the_mean_of_scipys():
     np.testing.assert_allclose(p.log_prob(z), expected, rtol=1e-5)
 
 
+def test_narrow_posteriors_far_from_the_centre_keep_their_digits():
+    """Multiplied out, the square of a distance is a difference of numbers 100,000 times as large."""
+    prior = priors.VampPrior(3, 5)
+    prior.build((None, 3))
+    z = np.random.default_rng(0).normal(30, 1, size=(4, 3)).astype("float32")
+    prior.start_from(tf.repeat(z[:1] + 0.01, 5, axis=0))
+
+    def encode(inputs):
+        return tfd.MultivariateNormalDiag(inputs, 0.1 * tf.ones_like(inputs))
+
+    exact = stats.norm.logpdf(z.astype("float64"), numpy({"u": prior.inputs})["u"][:1], 0.1)
+    p = prior.distribution(encode=encode)
+    np.testing.assert_allclose(p.log_prob(z), exact.sum(-1), rtol=1e-5)
+
+
 @all_posteriors
 def test_its_density_is_the_mean_of_the_posteriors_one_by_one(make):
     prior, encoder, head = example(make)
