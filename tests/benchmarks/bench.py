@@ -15,10 +15,10 @@ bound on the test images after the same number of epochs.
 
 import argparse
 import dataclasses
-import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,11 +28,16 @@ from pathlib import Path
 from arithmetic import flop, product_rate
 from peers.protocol import Work
 from turns import OURS, SYSTEMS, Measured, System, in_turn, ratios, start
-from workloads import SIZES, TITLES, WORKLOADS, examples, workload, write
+from workloads import SIZES, WORKLOADS, examples, title, workload, write
 
 PAIRS = 5
 PEERS = Path(__file__).parent / "peers"
-NAMED = ("torch", "pythae", "jax", "optax")
+NAMED = ("keras", "tensorflow", "torch", "pythae", "jax", "optax")
+ASK = """
+import importlib.metadata, json, sys
+found = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
+print(json.dumps({name: found[name] for name in sys.argv[1:] if name in found}))
+"""
 # Starts and seeds differ in the bound after few epochs, by about what the last one has gained;
 # what is trained wrongly differs by more.
 ALIKE = 0.03
@@ -47,14 +52,14 @@ def main() -> int:
     """Prints the tables, writes the JSON file; 1 if a system does not train as the others."""
     options = _options()
     systems = tuple(s for s in SYSTEMS if s == OURS or s.name in options.systems)
-    report = begun(options.json, machine(options.size), options.pairs)
+    report = begun(options.json, machine(options.size, systems), options.pairs)
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
             work = workload(name, options.size, Path(folder))
             measured = in_turn(systems, work, options.pairs if work.task != "until" else 1)
             commit = report["machine"]["commit"]
             report["workloads"][name] = summary(work, options.size, measured) | {"commit": commit}
-            print(table(name, report["workloads"][name]), flush=True)
+            print(table(report["workloads"][name]), flush=True)
             _write(options.json, report)
         if options.start:
             report["start"] = starts(systems, Path(folder), options.pairs)
@@ -119,10 +124,10 @@ def unlike(report: dict) -> list[str]:
     ]
 
 
-def table(name: str, report: dict) -> str:
+def table(report: dict) -> str:
     """A workload's table in Markdown."""
     rows = [
-        f"\n{name}: {TITLES[name]}\n",
+        f"\n{title(report['work'])}\n",
         "| system | images/s | keras_vae is x as fast | MiB | bound |",
     ]
     rows.append("|---|---|---|---|---|")
@@ -182,7 +187,7 @@ def _with_data(work: Work, count: int, folder: Path) -> Work:
     return dataclasses.replace(work, data=str(write(WORKLOADS["W1"], count, 100, folder)))
 
 
-def machine(size: str) -> dict:
+def machine(size: str, systems: tuple[System, ...]) -> dict:
     """What the figures are of."""
     model = "unknown"
     if Path("/proc/cpuinfo").exists():
@@ -194,17 +199,26 @@ def machine(size: str) -> dict:
         "load_before": os.getloadavg()[0],
         "commit": _commit(),
         "python": platform.python_version(),
-        "versions": versions(),
+        "versions": versions(systems),
         "size": size,
+        **gpu(),
     }
 
 
-def versions() -> dict[str, str]:
-    """Of the libraries: ours as installed, the peers' as pinned."""
-    found = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
-    for pins in sorted(PEERS.glob("requirements-*.txt")):
-        lines = [line for line in pins.read_text().splitlines() if "==" in line]
-        found |= dict(line.split("==") for line in lines if line.split("==")[0] in NAMED)
+def gpu() -> dict[str, str]:
+    """Its name, where there is one."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return {"gpu": subprocess.run(command, capture_output=True, text=True).stdout.strip()}
+
+
+def versions(systems: tuple[System, ...]) -> dict[str, str]:
+    """Of the libraries, as each environment has them; of ours where two have one."""
+    found: dict[str, str] = {}
+    for python in {system.environment: system.python() for system in reversed(systems)}.values():
+        command = [python, "-c", ASK, *NAMED]
+        found |= json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
     return found
 
 

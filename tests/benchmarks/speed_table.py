@@ -4,7 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
-from workloads import TITLES
+from workloads import title
 
 ROOT = Path(__file__).parents[2]
 SPEED = Path(__file__).parent / "results" / "speed"
@@ -29,24 +29,26 @@ def table(report: dict) -> str:
     peers = [name for name in systems if name != OURS]
     machine = report["machine"]
     lines = [
-        f"{machine['processor']}, {machine['cores']} cores, {report['pairs']} runs of each in turn. "
+        f"{machine.get('gpu', machine['processor'])}, {machine['cores']} cores, {report['pairs']} "
+        f"runs of each in turn. "
         f"{versions(machine, systems)}",
         "",
         f"| | {OURS}, images/s | " + " | ".join(peers) + " |",
         "|---|---|" + "---|" * len(peers),
     ]
-    for name, workload in sorted(report["workloads"].items()):
+    for _, workload in sorted(report["workloads"].items()):
         if workload["work"]["task"] != "until":
-            lines.append(row(name, workload["systems"], peers))
+            lines.append(row(workload, peers))
     lines += ["", *until(report, systems), *start(report)]
     return "\n".join(lines)
 
 
-def row(name: str, systems: dict, peers: list[str]) -> str:
+def row(workload: dict, peers: list[str]) -> str:
     """How many times as fast as each peer."""
+    systems = workload["systems"]
     cells = [f"{systems[OURS]['images_per_second']:,.0f}"]
     cells += [cell(systems.get(peer)) for peer in peers]
-    return f"| {name}: {TITLES[name]} | {' | '.join(cells)} |"
+    return f"| {title(workload['work'])} | {' | '.join(cells)} |"
 
 
 def cell(seen: dict | None) -> str:

@@ -140,7 +140,7 @@ def test_the_table_has_the_ratios_of_the_report():
     }
     table = speed_table.table(report)
     assert (
-        "| W1: `fit`, 784-400-20-400-784, batch 128, float32 | 341 | 3.00 (2.00 to 4.00) |" in table
+        "| W1: `fit`, 784-400-20-400-784, float32, batch 128 | 341 | 3.00 (2.00 to 4.00) |" in table
     )
     assert "keras_vae 5.0, other 3.0" in table
 

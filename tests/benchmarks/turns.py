@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ class Process:
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OMP_NUM_THREADS": str(work.threads),
+            # Of a GPU's memory each takes what it needs, not all that there is.
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         }
         self.system = system
         self.child = subprocess.Popen(
@@ -131,15 +135,14 @@ def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Me
     measured = {system.name: Measured() for system in systems}
     processes = {system.name: Process(system, work) for system in systems}
     try:
-        for name, process in list(processes.items()):
-            answer = process.ask("prepare")
+        for name, answer in _prepared(processes, work).items():
             if "unsupported" in answer:
                 measured[name].unsupported = answer["unsupported"]
                 processes.pop(name).quit()
                 continue
             measured[name].weights = answer["weights"]
             if work.task != "until":  # it begins with compiling
-                process.ask("run")
+                processes[name].ask("run")
         earlier: dict[str, float] = {}
         for pair in range(pairs):
             if 0 < pair == pairs - 1:
@@ -156,6 +159,13 @@ def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Me
         for process in processes.values():
             process.quit()
     return measured
+
+
+def _prepared(processes: dict[str, Process], work: Work) -> dict[str, dict[str, Any]]:
+    """What each answers to `prepare`: all at once, unless that is on the clock."""
+    with ThreadPoolExecutor(1 if work.task == "until" else len(processes)) as pool:
+        answers = pool.map(lambda process: process.ask("prepare"), processes.values())
+        return dict(zip(processes, answers, strict=True))
 
 
 def _bounds(processes: dict[str, Process]) -> dict[str, float]:

@@ -175,13 +175,13 @@ class Floor(Peer):
         self.bounds = tf.function(self._bounds)
         self.means = tf.function(self._means)
         if work.task in ("log_likelihood", "encode"):
-            self.epoch()
+            self._fit()
         self.prepared = time.perf_counter() - began
         return sum(int(tf.size(weight)) for weight in self.weights)
 
     def run(self) -> dict[str, Any] | None:
         if self.work.task == "fit":
-            self.epoch()
+            self._fit()
             return None
         if self.work.task == "encode":
             self.means().numpy()
@@ -193,6 +193,11 @@ class Floor(Peer):
 
     def bound(self) -> float:
         return float(tf.reduce_mean(self.bounds(self.work.objective, self.work.samples)))
+
+    def _fit(self) -> None:
+        for _ in range(self.work.epochs):
+            self.epoch()
+        int(self.steps)  # a GPU is waited for
 
     def _epoch(self) -> None:
         """Every image once, in an order drawn anew."""
@@ -252,7 +257,7 @@ class Floor(Peer):
         passed: dict[str, float | None] = {f"{target:g}": None for target in self.work.targets}
         while None in passed.values() and seconds <= self.work.limit:
             began = time.perf_counter()
-            self.epoch()
+            self._fit()
             seconds += time.perf_counter() - began
             epochs, last = epochs + 1, self.bound()
             for target, when in passed.items():

@@ -245,13 +245,13 @@ class JaxOptax(Peer):
         weights = start(start_key, work)
         self.state = State(weights, optax.adam(work.learning_rate).init(weights), train_key)
         if work.task in ("log_likelihood", "encode"):
-            self._train()
+            self._fit()
         self.prepared = time.perf_counter() - began
         return sum(leaf.size for leaf in jax.tree.leaves(weights))
 
     def run(self) -> dict[str, Any] | None:
         if self.work.task == "fit":
-            return self._train()
+            return self._fit()
         if self.work.task == "encode":
             np.asarray(means(self.state.weights, self.train, self.work))
             return None
@@ -261,6 +261,10 @@ class JaxOptax(Peer):
 
     def bound(self) -> float:
         return self._mean_bound(self.work.objective, self.work.samples)
+
+    def _fit(self) -> None:
+        for _ in range(self.work.epochs):
+            self._train()
 
     def _train(self) -> None:
         """One epoch."""

@@ -151,7 +151,7 @@ class KerasGuide(Peer):
             self.vae.encoder.predict(self.train, verbose=0)
             return None
         if self.work.task == "fit":
-            return self._fit()
+            return self._fit(self.work.epochs)
         return self._until()
 
     def bound(self) -> float:
@@ -162,8 +162,8 @@ class KerasGuide(Peer):
         kl = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var)
         return float((likelihood.sum() - kl.sum()) / len(self.test))
 
-    def _fit(self) -> None:
-        self.vae.fit(self.train, epochs=1, batch_size=self.work.batch, verbose=0)
+    def _fit(self, epochs: int = 1) -> None:
+        self.vae.fit(self.train, epochs=epochs, batch_size=self.work.batch, verbose=0)
 
     def _until(self) -> dict[str, Any]:
         """Trains until every target is passed; the clock stands while the bound is estimated."""

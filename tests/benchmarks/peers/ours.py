@@ -75,7 +75,7 @@ class Ours(Peer):
     """`fit`, `evaluation.log_likelihood`, `evaluation.latent_means`."""
 
     def prepare(self, work: Work, train: np.ndarray, test: np.ndarray) -> int:
-        self.begun = time.perf_counter()
+        begun = time.perf_counter()
         with contextlib.suppress(AttributeError):  # no other system than Linux has it
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: work.threads])
         keras.utils.set_random_seed(work.seed)
@@ -91,6 +91,7 @@ class Ours(Peer):
             self.vae.fit(tf.data.Dataset.from_tensors(self.train[:1].array()), verbose=0)
         if work.task == "log_likelihood":
             self._fit()
+        self.prepared = time.perf_counter() - begun
         return sum(int(np.prod(w.shape)) for w in self.vae.trainable_weights)
 
     def run(self) -> dict | None:
@@ -107,7 +108,8 @@ class Ours(Peer):
         return -logged["loss"]
 
     def _fit(self) -> None:
-        self.vae.fit(self.train, batch_size=self.work.batch, verbose=0)
+        batch, epochs = self.work.batch, self.work.epochs
+        self.vae.fit(self.train, batch_size=batch, epochs=epochs, verbose=0)
 
     def _log_likelihood(self) -> dict:
         found = keras_vae.evaluation.log_likelihood(self.vae, self.test, self.work.draws)
@@ -117,7 +119,8 @@ class Ours(Peer):
         keras_vae.evaluation.latent_means(self.vae, self.train)
 
     def _until(self) -> dict:
-        watch = Targets(self.work, self.test, self.begun)
+        # What others prepare in between is not on this clock.
+        watch = Targets(self.work, self.test, time.perf_counter() - self.prepared)
         self.vae.fit(
             self.train, batch_size=self.work.batch, epochs=10_000, callbacks=[watch], verbose=0
         )

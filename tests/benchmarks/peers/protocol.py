@@ -24,8 +24,8 @@ class Work:
 
     Attributes:
         name: such as `W1`.
-        task: `fit` (one run is one epoch), `log_likelihood` (importance-weighted, `draws` for
-            each image of `test`), `encode` (the posterior's means of `train`), or `until`
+        task: `fit` (one run is `epochs`), `log_likelihood` (importance-weighted, `draws` for
+            each image of `test`, after `epochs` off the clock), `encode` (the posterior's means of `train`), or `until`
             (train until the bound of `test` passes each of `targets`).
         data: a NumPy file with `train` `[N, 28, 28]` and `test`, uint8: 0 and 1 (`bits`), or
             0 to 255 (`grey`).
@@ -42,10 +42,11 @@ class Work:
         samples: K of training.
         likelihood: `bernoulli` or `logistic_mixture` (of `components` discretised logistics).
         components: of the mixture.
-        precision: `float32` or `bfloat16` (networks in bfloat16, densities, weights and their
-            update in float32).
+        precision: `float32` (on a GPU with products in TF32, as TensorFlow and JAX have them) or
+            `bfloat16` (networks in bfloat16, densities, weights and their update in float32).
         xla: whether keras_vae is told to compile with XLA; else it decides.
         batch: B.
+        epochs: how often a run passes over `train`.
         learning_rate: of Adam.
         draws: K of the evaluation.
         targets: bounds, in nats per image, for `until`.
@@ -69,6 +70,7 @@ class Work:
     precision: str = "float32"
     xla: bool = False
     batch: int = 128
+    epochs: int = 1
     learning_rate: float = 1e-3
     draws: int = 5000
     targets: tuple[float, ...] = ()

@@ -72,6 +72,8 @@ class Pythae(Peer):
         _check(work)
         torch.set_num_threads(work.threads)
         torch.manual_seed(work.seed)
+        if torch.cuda.is_available():  # TF32, which TensorFlow and JAX have without asking
+            torch.set_float32_matmul_precision("high")
         self._work = work
         self._train, self._test = _images(train), _images(test)
         self._dynamic = work.values == "dynamic"
@@ -81,13 +83,13 @@ class Pythae(Peer):
         self._device = self._trainer.device
         self._epochs = 0
         if work.task == "log_likelihood":  # weights that have seen the data, outside the clock
-            self._fit()
+            self._train_epochs()
         self._prepared = time.perf_counter() - begin
         return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
 
     def run(self) -> dict[str, Any] | None:
         tasks = {
-            "fit": self._fit,
+            "fit": self._train_epochs,
             "log_likelihood": self._log_likelihood,
             "encode": self._encode_train,
             "until": self._until,
@@ -121,6 +123,10 @@ class Pythae(Peer):
         )
         trainer.prepare_training()
         return trainer
+
+    def _train_epochs(self) -> None:
+        for _ in range(self._work.epochs):
+            self._fit()
 
     def _fit(self) -> None:
         """One epoch of the trainer; the optimizer stays between them."""
