@@ -10,21 +10,22 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_vae.data.source import Source
 from keras_vae.data.sparse import dense
 from keras_vae.memory import keep_freed_memory
-from keras_vae.vae import VAE
 
 MEMORY = 2**28  # bytes
 SECONDS = 20.0  # between two checkpoints
@@ -54,6 +55,14 @@ class Rows:
                 f"integer. Received: {self.memory!r}. The default is {MEMORY}."
             )
 
+    def part(self, name: str) -> "Rows":
+        """The same for one data set of several: of `kept.npz` its checkpoint is `kept.NAME.npz`."""
+        if self.checkpoint is None:
+            return self
+        whole = Path(self.checkpoint)
+        path = whole.with_name(f"{whole.stem}.{name}{whole.suffix}")
+        return dataclasses.replace(self, checkpoint=path)
+
     def at_once(self, bytes_of_row: int, most: int = sys.maxsize) -> int:
         """How many rows a chunk has: as many as fit, one at least, `most` at most."""
         return max(1, min(most, self.memory // max(1, bytes_of_row)))
@@ -78,25 +87,40 @@ class Rows:
             most: how many rows a chunk may have.
         """
         keep_freed_memory()
-        size = self.at_once(bytes_of_row, most)
         store = _Store(self.checkpoint, lambda: f"{label}: {identity()}")
         parts = store.load()
         done = sum(len(next(iter(part.values()))) for part in parts)
+        try:
+            for rows in self.blocks(len(source), bytes_of_row, label, done, most):
+                numbers = tf.range(rows.start, rows.stop, dtype=tf.int64)
+                found = compute(source[rows], numbers)
+                parts.append({k: np.asarray(v) for k, v in found.items()})
+                store.save(parts)
+        finally:  # whatever stopped it, what is finished is kept
+            store.save(parts, now=True)
+        return _joined(parts)
+
+    def blocks(
+        self, number: int, bytes_of_row: int, label: str, done: int = 0, most: int = sys.maxsize
+    ) -> Iterator[slice]:
+        """Which rows are computed at once, one block after the other, with the bar.
+
+        Args:
+            number: of all rows.
+            bytes_of_row: what computing one row takes.
+            label: what is being computed, in a word or two.
+            done: how many rows are finished.
+            most: how many rows a block may have.
+        """
+        size = self.at_once(bytes_of_row, most)
         shown = self.progress and sys.stderr.isatty()
         stream = sys.stderr if shown else io.StringIO()
-        with click.progressbar(length=len(source), label=label, file=stream) as bar:
+        with click.progressbar(length=number, label=label, file=stream) as bar:
             bar.update(done)
-            try:
-                while done < len(source):
-                    some = source[done : done + size]
-                    numbers = tf.range(done, done + len(some), dtype=tf.int64)
-                    parts.append({k: np.asarray(v) for k, v in compute(some, numbers).items()})
-                    done += len(some)
-                    store.save(parts)
-                    bar.update(len(some))
-            finally:  # whatever stopped it, what is finished is kept
-                store.save(parts, now=True)
-        return _joined(parts)
+            for start in range(done, number, size):
+                rows = slice(start, min(start + size, number))
+                yield rows
+                bar.update(rows.stop - rows.start)
 
 
 class _Store:
@@ -153,13 +177,14 @@ def held_still(source: Source) -> Source:
     return dataclasses.replace(source, values=bits, divisor=1.0, dynamic=False)
 
 
-def identity_of(vae: VAE, source: Source, **arguments: object) -> str:
-    """A fingerprint of the model's weights and configuration, the data and the arguments."""
+def identity_of(network: keras.layers.Layer | None, source: Source, **arguments: object) -> str:
+    """A fingerprint of a network's weights and configuration, the data and the arguments."""
     digest = hashlib.sha256(repr(sorted(arguments.items())).encode())
     with contextlib.suppress(NotImplementedError):  # a network that cannot say how it was made
-        digest.update(repr(_nameless(vae.get_config())).encode())
+        config = None if network is None else network.get_config()
+        digest.update(repr(_nameless(config)).encode())
     digest.update(repr(source.divisor).encode())
-    for weight in vae.weights:
+    for weight in () if network is None else network.weights:
         digest.update(np.asarray(weight).tobytes())
     for start in range(0, len(source), 1000):
         digest.update(dense(source.values[start : start + 1000]).tobytes())
@@ -169,18 +194,26 @@ def identity_of(vae: VAE, source: Source, **arguments: object) -> str:
 
 
 def _nameless(config: Any) -> Any:
-    """A configuration without names, which Keras counts up from model to model in a process."""
+    """A configuration without names, which Keras counts up from model to model in a process.
+
+    A functional network names its layers once more where it says which is called on which:
+    there `dense_3` loses its number.
+    """
     if isinstance(config, dict):
         return {key: _nameless(value) for key, value in config.items() if key != "name"}
-    return [_nameless(value) for value in config] if isinstance(config, list | tuple) else config
+    if isinstance(config, list | tuple):
+        return [_nameless(value) for value in config]
+    return re.sub(r"_\d+$", "", config) if isinstance(config, str) else config
 
 
 def bytes_of(function: Any, *arguments: object) -> int:
     """The bytes of all tensors that a `tf.function` makes of these arguments, more than its peak.
 
     Read from its graph, so that whatever a family computes on the way is counted; but for what
-    is inside a loop or a map over rows, which is small here.
+    is inside a loop or a map over rows, which is small here, and for weights, which are there
+    once for all rows.
     """
     graph = function.get_concrete_function(*arguments).graph
-    shapes = [(t.shape, t.dtype.size) for op in graph.get_operations() for t in op.outputs]
+    made = [op for op in graph.get_operations() if op.type != "ReadVariableOp"]
+    shapes = [(t.shape, t.dtype.size) for op in made for t in op.outputs]
     return sum((s.num_elements() or 1) * size for s, size in shapes if s.is_fully_defined())

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,6 +129,18 @@ def test_the_bytes_of_a_graph_are_those_of_its_tensors():
 
     size = bytes_of(outer, tf.zeros(100))
     assert 100 * 100 * 4 <= size <= 1.2 * 100 * 100 * 4
+
+
+def test_the_bytes_of_a_graph_are_not_those_of_weights():
+    """They are there once, whatever the number of rows."""
+    weight = tf.Variable(tf.zeros((100, 100)))
+    size = bytes_of(tf.function(lambda x: x @ weight), tf.zeros((1, 100)))
+    assert 2 * 100 * 4 <= size <= 4 * 100 * 4
+
+
+def test_a_part_has_a_checkpoint_beside_the_others():
+    assert Rows(checkpoint="a/b.npz").part("real").checkpoint == Path("a/b.real.npz")
+    assert Rows(30, False).part("real") == Rows(30, False)
 
 
 def test_a_row_has_a_seed_of_its_own():
