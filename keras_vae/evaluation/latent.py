@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -20,24 +19,40 @@ from keras_vae.data.sparse import dense
 from keras_vae.evaluation.draws import draws, seeds_of_rows
 from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.feed import Feed
-from keras_vae.memory import keep_freed_memory
 from keras_vae.vae import VAE
 
 DRAWS = 10  # of z for each x, where a KL has no closed form
-AT_ONCE = 2**22  # values of x that are encoded at once
 ACTIVE = 0.01  # the variance of E[z_d|x] above which Burda et al. (2016) call a dimension active
-_COMPILED: weakref.WeakKeyDictionary[VAE, dict[Callable, Callable]] = weakref.WeakKeyDictionary()
+
+Of = Callable[[VAE, tfd.Distribution], tf.Tensor]
+_COMPILED: weakref.WeakKeyDictionary[VAE, dict[tuple, tuple[Callable, int]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def latent_means(vae: VAE, x: Any, batch_size: int | None = None) -> np.ndarray:
+def latent_means(
+    vae: VAE,
+    x: Any,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> np.ndarray:
     """The centre of q(z|x), its mean where it has one, for each x, `[N, D]`.
 
     Args:
         vae: the model.
         x: `[N, *E]`, or a source.
-        batch_size: how many x are encoded at once; None for as many as have 4 million values.
+        memory: bytes that one chunk of rows may take.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
+
+    Raises:
+        ValueError: if x is not what the model takes, or `checkpoint` is of another run.
+
+    Example: `keras_vae.plots.latent_map(keras_vae.evaluation.latent_means(vae, x_test))`
     """
-    return _of_posteriors(vae, x, batch_size, _centre)
+    rows = Rows(memory, progress, checkpoint)
+    return _of_posteriors(vae, x, rows, _centre, "latent means")
 
 
 def kl_per_dimension(
@@ -114,7 +129,12 @@ class ActiveUnits:
 
 
 def active_units(
-    vae: VAE, x: Any, threshold: float = ACTIVE, batch_size: int | None = None
+    vae: VAE,
+    x: Any,
+    threshold: float = ACTIVE,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> ActiveUnits:
     """The dimensions with `Var_x(E_q[z_d|x])` above a threshold, Burda's 0.01.
 
@@ -126,7 +146,15 @@ def active_units(
         vae: the model.
         x: `[N, *E]`, or a source; at least 2.
         threshold: on the variance.
-        batch_size: how many x are encoded at once; None for as many as have 4 million values.
+        memory: bytes that one chunk of rows may take.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
+
+    Raises:
+        ValueError: if there are fewer than two x, they are not what the model takes, the
+            threshold is none, or `checkpoint` is of another run.
+
+    Example: `print(keras_vae.evaluation.active_units(vae, mnist.test))`
 
     References: Y. Burda, R. Grosse and R. Salakhutdinov, Importance Weighted Autoencoders,
     ICLR 2016, section 5.
@@ -136,7 +164,8 @@ def active_units(
             "`threshold` is on a variance. Expected: a number >= 0, Burda's is 0.01. Received: "
             f"threshold={threshold!r}."
         )
-    means = _of_posteriors(vae, x, batch_size, _mean)
+    rows = Rows(memory, progress, checkpoint)
+    means = _of_posteriors(vae, x, rows, _mean, "active units")
     if len(means) < 2:
         raise ValueError(f"A variance over x needs at least 2 of them. Received: {len(means)}.")
     return ActiveUnits(means.astype("float64").var(axis=0, ddof=1), threshold)
@@ -154,33 +183,53 @@ def _mean(vae: VAE, q: tfd.Distribution) -> tf.Tensor:
         return vae.posterior.centre(q)
 
 
-def _of_posteriors(
-    vae: VAE, x: Any, batch_size: int | None, of: Callable[[VAE, tfd.Distribution], tf.Tensor]
-) -> np.ndarray:
+def _of_posteriors(vae: VAE, x: Any, rows: Rows, of: Of, label: str) -> np.ndarray:
     """`of` each q(z|x), `[N, ...]`: all rows are checked, then scaled where they are encoded."""
-    keep_freed_memory()
     feed = Feed(vae.likelihood, vae.condition, optional=("size_factor",))
     source, _ = feed.rows(held_still(vae.likelihood.as_source(x)))
-    size = batch_size or max(1, AT_ONCE // math.prod(source.event_shape))
-    parts = []
-    for start in range(0, len(source), size):
-        some = source[start : start + size]
-        rows, given = tf.constant(dense(some.values)), vae._as_given(some.beside())
-        parts.append(_compiled(vae, of)(rows, some.divisor, given))
-    return np.concatenate([part.numpy() for part in parts])
+    encoder = _Encoder(vae, of, source[:1])
+    identity = functools.partial(identity_of, vae, source)
+    return rows(encoder, source, encoder.bytes_of_row, label, identity)["found"]
 
 
-def _compiled(vae: VAE, of: Callable[[VAE, tfd.Distribution], tf.Tensor]) -> Callable:
-    """What is made of q(z|x) of some rows, compiled: once for a model, and for its life."""
-    kept = _COMPILED.setdefault(vae, {})
-    if of not in kept:
-        model = weakref.ref(vae)
+class _Encoder:
+    """What is made of q(z|x) of some rows, `[n, ...]`.
 
-        @tf.function(reduce_retracing=True)
-        def compiled(rows: tf.Tensor, divisor: float, given: Given) -> tf.Tensor:
-            vae = cast(VAE, model())  # the caller has it
-            x = scaled(rows, divisor, vae.likelihood.density_dtype)
-            return of(vae, vae._posterior(x, vae._known(x, given)))
+    Compiled once for a model and a kind of data, and for the model's life: it is asked for
+    often, of few rows.
 
-        kept[of] = compiled
-    return kept[of]
+    Args:
+        vae: the model.
+        of: what is made of it.
+        one: a row like all others.
+
+    Attributes:
+        bytes_of_row: of the tensors of one row.
+    """
+
+    def __init__(self, vae: VAE, of: Of, one: Source) -> None:
+        self.vae = vae
+        kept, kind = _COMPILED.setdefault(vae, {}), (of, one.values.dtype, *one.beside())
+        if kind not in kept:
+            compiled = _compiled(vae, of)
+            kept[kind] = compiled, bytes_of(compiled, *self._arguments(one))
+        self.compiled, self.bytes_of_row = kept[kind]
+
+    def __call__(self, source: Source, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"found": self.compiled(*self._arguments(source))}
+
+    def _arguments(self, source: Source) -> tuple[tf.Tensor, float, Given]:
+        given = self.vae._as_given(source.beside())
+        return tf.constant(dense(source.values)), source.divisor, given
+
+
+def _compiled(vae: VAE, of: Of) -> Callable:
+    model = weakref.ref(vae)  # what is kept for a model must not keep it
+
+    @tf.function(reduce_retracing=True)
+    def compiled(rows: tf.Tensor, divisor: float, given: Given) -> tf.Tensor:
+        vae = cast(VAE, model())  # the caller has it
+        x = scaled(rows, divisor, vae.likelihood.density_dtype)
+        return of(vae, vae._posterior(x, vae._known(x, given)))
+
+    return compiled

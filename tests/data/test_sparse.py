@@ -223,7 +223,7 @@ def test_what_is_asked_of_a_model_is_that_of_the_array(kind):
         lambda x: vae.reconstruct(x, draw=True, seed=2),
         lambda x: vae.predict(x, batch_size=5, verbose=0),
         lambda x: vae.predict_on_batch(x),
-        lambda x: evaluation.latent_means(vae, x, batch_size=5),
+        lambda x: evaluation.latent_means(vae, x, memory=1),
         lambda x: evaluation.kl_per_dimension(vae, x, memory=1),
     ):
         np.testing.assert_allclose(call(matrix(x)), call(x), rtol=1e-6)

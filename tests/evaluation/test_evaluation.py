@@ -103,7 +103,7 @@ def test_the_kl_of_the_dimensions_adds_up_to_the_kl_of_the_bound():
 def test_latent_means_are_the_means_of_q():
     vae = small_vae(keras_vae.likelihoods.Normal((4,)))
     x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
-    assert evaluation.latent_means(vae, x, batch_size=7) == pytest.approx(
+    assert evaluation.latent_means(vae, x, memory=1) == pytest.approx(
         vae.encode(x).mean().numpy(), abs=1e-6
     )
 
