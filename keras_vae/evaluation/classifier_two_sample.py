@@ -1,12 +1,14 @@
 """Whether two sets of examples come from one distribution, by a classifier that tells them apart."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from keras_vae.evaluation.features import Features, pair_of_features
+from keras_vae.evaluation.rows import MEMORY, Rows
 from keras_vae.evaluation.two_sample import TwoSampleTest, require_rows
 
 CLASSIFIERS = ("logistic", "neighbours")
@@ -18,7 +20,9 @@ def classifier_two_sample_test(
     features: Features = None,
     classifier: str = "logistic",
     seed: int = 0,
-    batch_size: int = 500,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> TwoSampleTest:
     """How well a classifier tells real from generated examples that it was not trained on.
 
@@ -37,23 +41,35 @@ def classifier_two_sample_test(
             `"neighbours"`, the vote of as many nearest rows as the square root of their number,
             an odd one.
         seed: of the rows that are held out.
-        batch_size: how many x the features are computed of at once.
+        memory: bytes that one chunk of rows may take, of x (see `features_of`) and of those that
+            the classifier judges; beside all features, three times, since it is fitted on half
+            of them as a whole.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: files for finished features, `NAME.real.npz` and `NAME.generated.npz` of
+            `NAME.npz`: a run that was stopped goes on from them. The classifier is fitted anew.
 
     Raises:
         ValueError: if a set has fewer than four examples, `classifier` is neither of the two,
             or see `features_of`.
 
+    Example: `print(evaluation.classifier_two_sample_test(x_test, vae.sample(1000, draw=True)))`
+
     References: D. Lopez-Paz and M. Oquab, Revisiting Classifier Two-Sample Tests, ICLR 2017.
     """
-    x, y = pair_of_features(real, generated, features, batch_size)
+    rows = Rows(memory, progress, checkpoint)
+    x, y = pair_of_features(real, generated, features, rows)
     require_rows(4, real=len(x), generated=len(y))
     generator = np.random.default_rng(seed)
     size = min(len(x), len(y))
-    shuffled = (rows[generator.permutation(len(rows))[:size]] for rows in (x, y))
-    (train_x, test_x), (train_y, test_y) = (np.array_split(rows, 2) for rows in shuffled)
+    shuffled = (values[generator.permutation(len(values))[:size]] for values in (x, y))
+    (train_x, test_x), (train_y, test_y) = (np.array_split(values, 2) for values in shuffled)
     model = _classifier(classifier, 2 * len(train_x))
     model.fit(np.concatenate([train_x, train_y]), np.repeat([0, 1], len(train_x)))
-    guessed = model.predict(np.concatenate([test_x, test_y]))
+    test = np.concatenate([test_x, test_y])
+    row = 8 * (2 * len(train_x) + test.shape[1])  # its distances, and itself standardised
+    guessed = np.concatenate(
+        [model.predict(test[part]) for part in rows.blocks(len(test), row, "classifier")]
+    )
     right = int(np.sum(guessed == np.repeat([0, 1], len(test_x))))
     outcome = stats.binomtest(right, len(guessed), alternative="greater")
     return TwoSampleTest(right / len(guessed), float(outcome.pvalue))

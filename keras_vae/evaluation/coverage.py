@@ -7,11 +7,13 @@ nearest other point of the set as radius, so it contains k others at least.
 import dataclasses
 import numbers
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_vae.evaluation.features import Features, pair_of_features
+from keras_vae.evaluation.rows import MEMORY, Rows
 
 ROUNDING = 1e-12  # of squared distances, in units of the largest squared norm
 
@@ -48,7 +50,9 @@ def precision_recall(
     generated: Any,
     neighbours: int = 3,
     features: Features = None,
-    batch_size: int = 500,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> PrecisionRecall:
     """The share of generated examples that are like real ones, and of real that are generated.
 
@@ -63,19 +67,27 @@ def precision_recall(
         generated: `[M, *E]`, or a source, such as `vae.sample(5000, draw=True)`.
         neighbours: k.
         features: see `features_of`; None for the values themselves.
-        batch_size: how many x, and rows of the matrix of distances, are computed at once.
+        memory: bytes that one chunk of rows may take, beside all features, twice: see
+            `features_of`; of the matrix of distances, as many rows are computed at once as fit.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: files for finished features, `NAME.real.npz` and `NAME.generated.npz` of
+            `NAME.npz`: a run that was stopped goes on from them. Distances are computed anew.
 
     Raises:
         ValueError: if a set has no k others for a point, or see `features_of`.
 
+    Example: `evaluation.precision_recall(x_test, vae.sample(5000, draw=True), features=network)`
+
     References: T. Kynkaanniemi, T. Karras, S. Laine, J. Lehtinen and T. Aila, Improved Precision
     and Recall Metric for Assessing Generative Models, NeurIPS 2019.
     """
-    x, y = pair_of_features(real, generated, features, batch_size)
-    of_real, of_generated = _Balls(x, neighbours, "real"), _Balls(y, neighbours, "generated")
+    rows = Rows(memory, progress, checkpoint)
+    x, y = pair_of_features(real, generated, features, rows)
+    of_real = _Balls(x, neighbours, "real", rows)
+    of_generated = _Balls(y, neighbours, "generated", rows)
     return PrecisionRecall(
-        precision=float(np.mean(of_real.around(y, batch_size)[0] > 0)),
-        recall=float(np.mean(of_generated.around(x, batch_size)[0] > 0)),
+        precision=float(np.mean(of_real.around(y)[0] > 0)),
+        recall=float(np.mean(of_generated.around(x)[0] > 0)),
     )
 
 
@@ -84,7 +96,9 @@ def density_coverage(
     generated: Any,
     neighbours: int = 5,
     features: Features = None,
-    batch_size: int = 500,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> DensityCoverage:
     """How densely generated examples lie among real ones, and how many of these they reach.
 
@@ -98,52 +112,74 @@ def density_coverage(
         generated: `[M, *E]`, or a source, such as `vae.sample(5000, draw=True)`.
         neighbours: k.
         features: see `features_of`; None for the values themselves.
-        batch_size: how many x, and rows of the matrix of distances, are computed at once.
+        memory: bytes that one chunk of rows may take, beside all features, twice: see
+            `features_of`; of the matrix of distances, as many rows are computed at once as fit.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: files for finished features, `NAME.real.npz` and `NAME.generated.npz` of
+            `NAME.npz`: a run that was stopped goes on from them. Distances are computed anew.
 
     Raises:
         ValueError: if the real set has no k others for a point, or see `features_of`.
 
+    Example: `evaluation.density_coverage(x_test, vae.sample(5000, draw=True), features=network)`
+
     References: M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi and J. Yoo, Reliable Fidelity and Diversity
     Metrics for Generative Models, ICML 2020.
     """
-    x, y = pair_of_features(real, generated, features, batch_size)
-    balls, reached = _Balls(x, neighbours, "real").around(y, batch_size)
+    rows = Rows(memory, progress, checkpoint)
+    x, y = pair_of_features(real, generated, features, rows)
+    balls, reached = _Balls(x, neighbours, "real", rows).around(y)
     return DensityCoverage(density=float(balls.mean() / neighbours), coverage=float(reached.mean()))
 
 
 class _Balls:
-    """The balls of a set of points `[N, F]`, up to the k-th nearest other point."""
+    """The balls of a set of points `[N, F]`, up to the k-th nearest other point.
 
-    def __init__(self, points: np.ndarray, neighbours: int, argument: str) -> None:
-        from sklearn.neighbors import NearestNeighbors  # a second to import, and for this alone
+    Args:
+        points: the centres.
+        neighbours: k.
+        argument: what the set is called, for the message.
+        rows: how the rows of a matrix of distances are gone through.
+    """
 
+    def __init__(self, points: np.ndarray, neighbours: int, argument: str, rows: Rows) -> None:
         _require_neighbours(neighbours, len(points), argument)
         self.centre = points.mean(axis=0)  # from here distances lose the fewest digits
-        self.points = points - self.centre
-        # Without a query each point is its own, and is not counted as its neighbour.
-        nearest = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(self.points)
-        self.squared_radii = nearest.kneighbors()[0][:, -1] ** 2
+        self.points, self.rows = points - self.centre, rows
+        self.squared_radii = np.empty(len(points))
+        for part in self._blocks(points, "radii"):
+            self.squared_radii[part] = self._radii(part, neighbours)
 
-    def around(self, others: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    def around(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How many balls each other point lies in `[M]`, and whether a ball has one `[N]`."""
-        counts, reached = [], np.zeros(len(self.points), bool)
-        for inside in self._inside(others, batch_size):
-            counts.append(inside.sum(axis=1))
-            reached |= inside.any(axis=0)
-        return np.concatenate(counts), reached
-
-    def _inside(self, others: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        from sklearn.metrics.pairwise import euclidean_distances
-
         others = others - self.centre
         # A point on a sphere is in the ball, though its distance be rounded otherwise than the
         # radius was.
-        limits = self.squared_radii + ROUNDING * max(
-            np.max(np.sum(points**2, axis=1)) for points in (self.points, others)
-        )
-        for start in range(0, len(others), batch_size):
-            some = others[start : start + batch_size]
-            yield euclidean_distances(some, self.points, squared=True) <= limits
+        norms = (np.einsum("nf,nf->n", points, points) for points in (self.points, others))
+        limits = self.squared_radii + ROUNDING * max(map(np.max, norms))
+        counts, reached = np.empty(len(others), int), np.zeros(len(self.points), bool)
+        for part in self._blocks(others, "distances"):
+            inside = self._squared_distances(others[part]) <= limits
+            counts[part] = inside.sum(axis=1)
+            reached |= inside.any(axis=0)
+        return counts, reached
+
+    def _blocks(self, others: np.ndarray, label: str) -> Iterator[slice]:
+        """Which rows of the matrix of distances `[M, N]` are computed at once."""
+        row = (8 + 2) * len(self.points)  # distances; what is within a ball, here and just before
+        return self.rows.blocks(len(others), row, label)
+
+    def _radii(self, part: slice, neighbours: int) -> np.ndarray:
+        """The squared distances of some points to their k-th nearest other one."""
+        squared = self._squared_distances(self.points[part])
+        squared[np.arange(len(squared)), np.arange(part.start, part.stop)] = np.inf  # itself
+        squared.partition(neighbours - 1, axis=1)
+        return squared[:, neighbours - 1].copy()  # not a view, which keeps the matrix
+
+    def _squared_distances(self, others: np.ndarray) -> np.ndarray:
+        from sklearn.metrics.pairwise import euclidean_distances  # a second to import
+
+        return euclidean_distances(others, self.points, squared=True)
 
 
 def _require_neighbours(neighbours: object, rows: int, argument: str) -> None:

@@ -1,19 +1,27 @@
 """What sets of samples are compared by: features, a row for each example."""
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_vae.data.source import Source, as_source
-from keras_vae.evaluation.rows import held_still
+from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 
 Features = Callable[[np.ndarray], Any] | None
+AT_ONCE = 500  # rows at most: what a function makes on the way is not known
 
 
 def features_of(
-    x: Any, features: Features = None, batch_size: int = 500, argument: str = "x"
+    x: Any,
+    features: Features = None,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> np.ndarray:
     """The features of each x, `[N, F]`, in double precision.
 
@@ -23,32 +31,35 @@ def features_of(
             inference; or None for the values themselves, flattened. What a network expects of
             its input, such as three channels in [-1, 1], is the function's to see to:
             `lambda x: network(2 * np.repeat(x, 3, -1) - 1)`.
-        batch_size: how many x are computed at once.
-        argument: what x is called, for the message.
+        memory: bytes that one chunk of rows may take, of 500 rows at most. What is counted is x
+            (as it lies, scaled, and as the function is given it) and its features. What the
+            function makes on the way is not: pass less memory where that is much.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
+            Of a Keras model it knows the weights and the configuration, of any other function
+            the qualified name alone.
 
     Raises:
-        ValueError: if x is no array of numbers, or the features are not finite and `[B, F]`.
+        ValueError: if x is no array of numbers, the features are not finite and `[B, F]`, or
+            `checkpoint` is of another run.
+
+    Example: `keras_vae.evaluation.features_of(x_test, network, checkpoint="features.npz")`
     """
-    source = _as_rows(x, argument)
-    compute = _flattened if features is None else _called(features)
-    dtype = "float64" if features is None else None  # a network has its own
-    parts = [
-        _checked(compute(source[start : start + batch_size].array(dtype=dtype)), argument)
-        for start in range(0, len(source), batch_size)
-    ]
-    return np.concatenate(parts)
+    return _features(x, features, Rows(memory, progress, checkpoint), "x")
 
 
 def pair_of_features(
-    real: Any, generated: Any, features: Features = None, batch_size: int = 500
+    real: Any, generated: Any, features: Features, rows: Rows
 ) -> tuple[np.ndarray, np.ndarray]:
     """The features of both sets, `[N, F]` and `[M, F]`: see `features_of`.
+
+    Of the checkpoint `name.npz` there are two, `name.real.npz` and `name.generated.npz`.
 
     Raises:
         ValueError: as `features_of`, or if the two sets differ in F.
     """
-    first = features_of(real, features, batch_size, "real")
-    second = features_of(generated, features, batch_size, "generated")
+    first = _features(real, features, rows.part("real"), "real")
+    second = _features(generated, features, rows.part("generated"), "generated")
     if first.shape[1] != second.shape[1]:
         raise ValueError(
             "`generated` does not have the features of `real`. Expected: "
@@ -56,6 +67,52 @@ def pair_of_features(
             "of one event shape."
         )
     return first, second
+
+
+def _features(x: Any, features: Features, rows: Rows, argument: str) -> np.ndarray:
+    source, computer = _as_rows(x, argument), _Computer(features, argument)
+    size = computer.bytes_of_row(source)  # and a network that was not built is, from here
+    identity = functools.partial(computer.identity, source)
+    label = f"features of {argument}"
+    return rows(computer, source, size, label, identity, AT_ONCE)["features"]
+
+
+class _Computer:
+    """The features of some rows, `[n, F]`.
+
+    Args:
+        features: what computes them.
+        argument: what x is called, for the message.
+    """
+
+    def __init__(self, features: Features, argument: str) -> None:
+        self.features, self.argument = features, argument
+        self.compute = _flattened if features is None else _called(features)
+        self.dtype = "float64" if features is None else None  # a network has its own
+
+    def __call__(self, source: Source, numbers: tf.Tensor) -> dict[str, np.ndarray]:
+        found = self.compute(source.array(dtype=self.dtype))
+        return {"features": _checked(found, self.argument)}
+
+    def bytes_of_row(self, source: Source) -> int:
+        """Of x, as it lies, scaled and as it is given; and of the features, as found and kept."""
+        x = source[:1].array(dtype=self.dtype)
+        found = np.asarray(self.compute(x))
+        return 3 * x.nbytes + found.nbytes + 8 * found.size
+
+    def identity(self, source: Source) -> str:
+        """A fingerprint of the features and the data."""
+        if isinstance(self.features, keras.layers.Layer):
+            return identity_of(self.features, source)
+        return identity_of(None, source, features=_name(self.features))
+
+
+def _name(features: Features) -> str:
+    """Where a function is found; of an object that is called, its class."""
+    if features is None:
+        return "the values"
+    name = getattr(features, "__qualname__", type(features).__qualname__)
+    return f"{features.__module__}.{name}"
 
 
 def _as_rows(x: Any, argument: str) -> Source:

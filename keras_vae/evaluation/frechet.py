@@ -2,15 +2,22 @@
 
 import dataclasses
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_vae.evaluation.features import Features, pair_of_features
+from keras_vae.evaluation.rows import MEMORY, Rows
 
 
 def frechet_distance(
-    real: Any, generated: Any, features: Features = None, batch_size: int = 500
+    real: Any,
+    generated: Any,
+    features: Features = None,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> float:
     """`|m_1 - m_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^1/2)`, the squared 2-Wasserstein distance.
 
@@ -22,7 +29,11 @@ def frechet_distance(
         real: `[N, *E]`, or a source.
         generated: `[M, *E]`, or a source, such as `vae.sample(5000, draw=True)`.
         features: see `features_of`; None for the values themselves.
-        batch_size: how many x the features are computed of at once.
+        memory: bytes that one chunk of rows may take, beside all features and the covariances:
+            see `features_of`.
+        progress: whether a bar is shown, on a terminal.
+        checkpoint: files for finished features, `NAME.real.npz` and `NAME.generated.npz` of
+            `NAME.npz`: a run that was stopped goes on from them.
 
     Returns:
         A number >= 0, in squared units of the features.
@@ -42,10 +53,11 @@ def frechet_distance(
     Distributions, Journal of Multivariate Analysis 1982. M. J. Chong and D. Forsyth,
     Effectively Unbiased FID and Inception Score and Where to Find Them, CVPR 2020.
     """
-    pair = pair_of_features(real, generated, features, batch_size)
-    for name, rows in zip(("real", "generated"), pair, strict=True):
-        _require_rank(name, *rows.shape)
-    first, second = (_moments(rows) for rows in pair)
+    rows = Rows(memory, progress, checkpoint)
+    pair = pair_of_features(real, generated, features, rows)
+    for name, values in zip(("real", "generated"), pair, strict=True):
+        _require_rank(name, *values.shape)
+    first, second = (_moments(values, rows) for values in pair)
     return distance_of_normals(first, second)
 
 
@@ -76,8 +88,12 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(eigenvalues, 0))  # rounding may go below
 
 
-def _moments(rows: np.ndarray) -> Moments:
-    return Moments(rows.mean(axis=0), np.atleast_2d(np.cov(rows, rowvar=False)))
+def _moments(values: np.ndarray, rows: Rows) -> Moments:
+    mean, sums = values.mean(axis=0), np.zeros(2 * values.shape[1:])
+    for part in rows.blocks(len(values), 8 * values.shape[1], "covariance"):
+        centred = values[part] - mean
+        sums += centred.T @ centred
+    return Moments(mean, sums / (len(values) - 1))
 
 
 def _require_rank(argument: str, rows: int, size: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from keras_vae.evaluation import density_coverage, precision_recall
+from keras_vae.evaluation.rows import MEMORY
 
 
 def column(*values):
@@ -127,13 +128,13 @@ def by_definition(real, generated, k):
     )
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 500])
+@pytest.mark.parametrize("memory", [1, 7 * 10 * 50, MEMORY])
 @pytest.mark.parametrize("k", [1, 4])
-def test_they_are_what_their_definitions_say_whatever_the_chunks(k, batch_size):
+def test_they_are_what_their_definitions_say_whatever_the_chunks(k, memory):
     random = np.random.default_rng(0)
     real, generated = random.normal(size=(50, 3)), 1.5 * random.normal(size=(30, 3))
-    first = precision_recall(real, generated, k, batch_size=batch_size)
-    second = density_coverage(real, generated, k, batch_size=batch_size)
+    first = precision_recall(real, generated, k, memory=memory)
+    second = density_coverage(real, generated, k, memory=memory)
     found = (first.precision, first.recall, second.density, second.coverage)
     assert found == pytest.approx(by_definition(real, generated, k))
 

@@ -1,12 +1,10 @@
 """The Frechet distance of Normals against closed forms and SciPy's matrix square root."""
 
-import keras
 import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from keras_vae.data import Source
-from keras_vae.evaluation import features_of, frechet_distance
+from keras_vae.evaluation import frechet_distance
 from keras_vae.evaluation.frechet import Moments, distance_of_normals
 
 
@@ -103,71 +101,3 @@ def test_too_few_examples_are_told_of():
         frechet_distance(x, x[:6])
     with pytest.raises(ValueError, match=r"`real` has no covariance. .* Received: 1"):
         frechet_distance(x[:1], x)
-
-
-# The features
-
-
-def test_features_of_nothing_are_the_values_in_double_precision():
-    x = np.random.default_rng(0).normal(size=(7, 2, 3))
-    np.testing.assert_array_equal(features_of(x), x.reshape(7, 6))
-    found = features_of(Source((255 * np.eye(4)).astype("uint8"), divisor=255.0))
-    np.testing.assert_array_equal(found, np.eye(4))
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_features_of_a_function_are_those_of_each_x(batch_size):
-    x = np.random.default_rng(0).normal(size=(7, 2, 3)).astype("float32")
-    found = features_of(x, lambda rows: rows.max(axis=-1), batch_size)
-    np.testing.assert_array_equal(found, x.max(axis=-1))
-
-
-def test_a_network_is_called_as_in_inference():
-    x = np.random.default_rng(0).normal(size=(7, 3)).astype("float32")
-    dense = keras.layers.Dense(2)
-    network = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.9), dense])
-    expected = x.astype("float64") @ np.asarray(dense.kernel)
-    np.testing.assert_allclose(features_of(x, network, 4), expected, rtol=1e-5)
-
-
-def test_a_keras_application_gives_features():
-    """Batch normalisation by its moving moments, whatever is computed together."""
-    network = keras.applications.MobileNet(
-        (32, 32, 3), alpha=0.25, include_top=False, weights=None, pooling="avg"
-    )
-    x = np.random.default_rng(0).random((5, 32, 32, 3), "float32")
-    found = features_of(x, network, 2)
-    assert found.shape == (5, 256)
-    np.testing.assert_allclose(found, network.predict(x, verbose=0), rtol=1e-4, atol=1e-9)
-
-
-def test_bits_are_drawn_once_whatever_the_chunks():
-    grey = Source(np.full((50, 20), 0.5, "float32"), dynamic=True)
-    one, many = features_of(grey), features_of(grey, batch_size=7)
-    np.testing.assert_array_equal(one, many)
-    assert len(np.unique(one, axis=0)) == 50
-
-
-@pytest.mark.parametrize(
-    ("features", "words"),
-    [
-        (lambda x: x[:, None], r"Expected: \[B, F\]. Received: \[5, 1, 2\]"),
-        (lambda x: x.sum(), r"Expected: \[B, F\]. Received: \[\]"),
-        (lambda x: x / np.nan, "10 values that are NaN or infinite"),
-        ("inception", "Received: 'inception'"),
-    ],
-)
-def test_features_that_are_none_are_refused(features, words):
-    with pytest.raises(ValueError, match=words):
-        features_of(np.ones((5, 2)), features)
-
-
-@pytest.mark.parametrize("x", [{"age": [1.0]}, np.array(["a"]), 3.0, np.zeros((0, 2))])
-def test_what_is_no_rows_of_numbers_is_refused(x):
-    with pytest.raises(ValueError, match=r"no rows of numbers|holds no examples"):
-        frechet_distance(np.ones((5, 2)), x)
-
-
-def test_sets_of_other_events_are_refused():
-    with pytest.raises(ValueError, match=r"Expected: 2 for each example. Received: 3"):
-        frechet_distance(np.ones((5, 2)), np.ones((5, 3)))
