@@ -5,7 +5,9 @@ estimates mutual information in its own way, or leaves it to a library that chan
 everything that enters a number is written down: the bins, the classifier, the split, the seed.
 
 `latents [N, D]` are such as `evaluation.latent_means(vae, x)`, `factors [N, F]` whole numbers, the
-known classes of each x.
+known classes of each x. The memory limit, the bar and the checkpoint are those of `latent_means`,
+which goes through x: of `[N, D]` numbers and `[N, F]` classes no more is made than a few copies,
+but for the trees of scikit-learn, one factor's at a time.
 """
 
 import dataclasses
@@ -38,7 +40,7 @@ def mutual_information(latents: np.ndarray, factors: np.ndarray, bins: int = BIN
             f"`bins` is into how many each latent is cut. Expected: 2 or more. Received: {bins!r}."
         )
     cut = np.stack([_cut(z, bins) for z in latents.T], axis=1)
-    return np.array([[_of_counts(_counts(z, v)) for v in factors.T] for z in cut.T])
+    return np.array([[_information(z, v) for v in factors.T] for z in cut.T])
 
 
 def mutual_information_gap(latents: np.ndarray, factors: np.ndarray, bins: int = BINS) -> float:
@@ -62,7 +64,7 @@ def mutual_information_gap(latents: np.ndarray, factors: np.ndarray, bins: int =
     """
     latents, factors = _checked(latents, factors)
     information = np.sort(mutual_information(latents, factors, bins), axis=0)
-    entropies = [_of_counts(_counts(v, v)) for v in factors.T]
+    entropies = [_information(v, v) for v in factors.T]
     return float(np.mean((information[-1] - information[-2]) / entropies))
 
 
@@ -127,8 +129,6 @@ def dci(latents: np.ndarray, factors: np.ndarray, seed: int = 0) -> DCI:
     References: C. Eastwood and C. K. I. Williams, A Framework for the Quantitative Evaluation of
     Disentangled Representations, ICLR 2018.
     """
-    from sklearn.ensemble import RandomForestClassifier  # a second to import, and for this alone
-
     latents, factors = _checked(latents, factors)
     if factors.shape[1] < 2:
         raise ValueError(
@@ -136,20 +136,13 @@ def dci(latents: np.ndarray, factors: np.ndarray, seed: int = 0) -> DCI:
             f"Received: shape {list(factors.shape)}."
         )
     train, test = _halves(len(latents), seed)
-    forests = [
-        RandomForestClassifier(TREES, max_features=None, random_state=seed).fit(
-            latents[train], v[train]
-        )
-        for v in factors.T
-    ]
-    accuracies = [
-        forest.score(latents[test], v[test]) for forest, v in zip(forests, factors.T, strict=True)
-    ]
-    importances = np.stack([forest.feature_importances_ for forest in forests], axis=1)
+    # One forest after the other: it is larger than the data that it is fitted on.
+    found = [_forest(latents, v, train, test, seed) for v in factors.T]
+    importances = np.stack([importance for importance, _ in found], axis=1)
     return DCI(
         concentration(importances),
         concentration(importances.T),
-        float(np.mean(accuracies)),
+        float(np.mean([accuracy for _, accuracy in found])),
         importances,
     )
 
@@ -166,6 +159,17 @@ def concentration(importances: np.ndarray) -> float:
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     entropies = -(shares * logs).sum(axis=1) / np.log(importances.shape[1])
     return float(total[:, 0] @ (1 - entropies) / total.sum()) if total.any() else 0.0
+
+
+def _forest(
+    latents: np.ndarray, v: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
+) -> tuple[np.ndarray, float]:
+    """The importance of each latent for a factor, and the accuracy of all together."""
+    from sklearn.ensemble import RandomForestClassifier  # a second to import, and for this alone
+
+    forest = RandomForestClassifier(TREES, max_features=None, random_state=seed)
+    forest.fit(latents[train], v[train])
+    return forest.feature_importances_, forest.score(latents[test], v[test])
 
 
 def _score(z: np.ndarray, v: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
@@ -191,21 +195,17 @@ def _cut(z: np.ndarray, bins: int) -> np.ndarray:
     return np.minimum(((z - low) / width).astype(int), bins - 1)
 
 
-def _counts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How often each pair occurs."""
-    _, rows = np.unique(a, return_inverse=True)
-    _, columns = np.unique(b, return_inverse=True)
-    counts = np.zeros((rows.max() + 1, columns.max() + 1))
-    np.add.at(counts, (rows, columns), 1)
-    return counts
+def _information(a: np.ndarray, b: np.ndarray) -> float:
+    """`sum p log(p / (p_a p_b))` in nats; of a value with itself, its entropy.
 
-
-def _of_counts(counts: np.ndarray) -> float:
-    """`sum p log(p / (p_a p_b))` in nats; of a value with itself, its entropy."""
-    p = counts / counts.sum()
-    product = p.sum(1, keepdims=True) * p.sum(0, keepdims=True)
-    there = p > 0
-    return float((p[there] * np.log(p[there] / product[there])).sum())
+    Over the pairs that occur, which are no more than the rows, however many values there are.
+    """
+    _, of_a, in_a = np.unique(a, return_inverse=True, return_counts=True)
+    _, of_b, in_b = np.unique(b, return_inverse=True, return_counts=True)
+    pairs, counts = np.unique(of_a * len(in_b) + of_b, return_counts=True)
+    rows, columns = np.divmod(pairs, len(in_b))
+    p, product = counts / len(a), in_a[rows] * in_b[columns] / len(a) ** 2
+    return float((p * np.log(p / product)).sum())
 
 
 def _checked(

@@ -1,5 +1,7 @@
 """MIG, SAP and DCI on constructed cases whose answers are known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -51,6 +53,20 @@ def test_independent_values_have_the_information_of_the_bias():
         z = np.random.default_rng(seed).random((500, 10))
         found.append(mutual_information(z, factors((4,), 500, seed=100 + seed)).mean())
     assert np.mean(found) == pytest.approx(19 * 3 / 1_000, rel=0.1)
+
+
+def test_a_factor_may_have_as_many_values_as_there_are_rows():
+    """Then it says all of a latent, whose bins have their entropy; and no table of pairs is made."""
+    z, v = normal(2, n=2_000), np.arange(2_000)[:, None]
+    tracemalloc.start()
+    found = mutual_information(z, v)[:, 0]
+    gap = mutual_information_gap(z, v)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    bins = [stats.entropy(np.histogram(column, 20)[0]) for column in z.T]
+    assert found == pytest.approx(bins)
+    assert gap == pytest.approx(abs(bins[0] - bins[1]) / np.log(2_000))
+    assert peak < 20 * (z.nbytes + v.nbytes)  # 2,000 x 2,000 numbers are 670 times as many
 
 
 def perfect():
