@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from parts import of_six_bits
 
-from keras_vae.executions import AT_ONCE, steps_at_once
+from keras_vae import executions
+from keras_vae.executions import AT_ONCE, AT_ONCE_ON_GPU, steps_at_once
 
 X = np.random.default_rng(0).integers(0, 2, (100, 6)).astype("float32")
 
@@ -46,6 +47,12 @@ class Epochs(keras.callbacks.Callback):
 )
 def test_how_many_steps_one_call_runs(callbacks, steps, expected):
     assert steps_at_once(callbacks, *steps) == expected
+
+
+def test_on_a_gpu_more_steps_run_at_once(monkeypatch):
+    monkeypatch.setattr(executions, "has_gpu", lambda: True)
+    assert steps_at_once([]) == AT_ONCE_ON_GPU
+    assert steps_at_once([Counter()]) == 1
 
 
 def test_a_hook_sees_every_batch():

@@ -62,7 +62,7 @@ class ResidentRows:
     def batch(self, places: tf.Tensor) -> object:
         """The rows at these places of the order, `[B]`, as a model's step takes them."""
         rows = tf.gather(self._order.read_value(), places)
-        found = {name: tf.gather(v.read_value(), rows) for name, v in self._tables.items()}
+        found = {name: tf.gather(v, rows) for name, v in self._tables.items()}
         seed = tf.random.fold_in(self._seed, tf.cast(places[0], tf.int32))
         return packed(self._recipe.batch(found.pop("x"), seed), found)
 

@@ -139,10 +139,8 @@ def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Me
             if "unsupported" in answer:
                 measured[name].unsupported = answer["unsupported"]
                 processes.pop(name).quit()
-                continue
-            measured[name].weights = answer["weights"]
-            if work.task != "until":  # it begins with compiling
-                processes[name].ask("run")
+            else:
+                measured[name].weights = answer["weights"]
         earlier: dict[str, float] = {}
         for pair in range(pairs):
             if 0 < pair == pairs - 1:
@@ -162,10 +160,19 @@ def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Me
 
 
 def _prepared(processes: dict[str, Process], work: Work) -> dict[str, dict[str, Any]]:
-    """What each answers to `prepare`: all at once, unless that is on the clock."""
+    """What each answers to `prepare`, and has run once: all of them at once.
+
+    Where preparing and compiling are on the clock, one after the other, and none has run.
+    """
+
+    def prepare(process: Process) -> dict[str, Any]:
+        answer = process.ask("prepare")
+        if "unsupported" not in answer and work.task != "until":
+            process.ask("run")
+        return answer
+
     with ThreadPoolExecutor(1 if work.task == "until" else len(processes)) as pool:
-        answers = pool.map(lambda process: process.ask("prepare"), processes.values())
-        return dict(zip(processes, answers, strict=True))
+        return dict(zip(processes, pool.map(prepare, processes.values()), strict=True))
 
 
 def _bounds(processes: dict[str, Process]) -> dict[str, float]:

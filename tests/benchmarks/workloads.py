@@ -43,7 +43,7 @@ SIZES = {
         "W7": (60_000, 10_000), "W8": (6_000, 500),
     },
     "short": dict.fromkeys(WORKLOADS, (512, 100)),
-    "gpu": dict.fromkeys(WORKLOADS, (60_000, 10_000)),
+    "gpu": dict.fromkeys(WORKLOADS, (60_000, 10_000)) | {"W5": (60_000, 1_000)},
     "gpu-short": dict.fromkeys(WORKLOADS, (2_048, 100)),
 }  # fmt: skip
 GPU_BATCH = 1024
