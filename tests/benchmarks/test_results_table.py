@@ -126,9 +126,9 @@ def test_burdas_vae_comes_to_the_papers_figure_on_the_papers_schedule():
 
 
 def test_the_vamp_prior_gains_what_is_told():
-    found = {r["variant"]: r["figures"]["-log p(x)"] for r in RESULTS if r["num_samples"] == 500}
+    found = {r["variant"]: r["figures"]["-log p(x)"] for r in RESULTS if r["study"] == "larochelle"}
     standard, vamp = found["standard-prior"], found["vamp-prior"]
-    assert standard["value"] - vamp["value"] == pytest.approx(3.5, abs=0.06)
+    assert standard["value"] - vamp["value"] == pytest.approx(3.3, abs=0.06)
     published = standard["published"]["value"] - vamp["published"]["value"]
     assert published == pytest.approx(3.0, abs=0.05)
 

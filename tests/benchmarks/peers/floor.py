@@ -169,8 +169,9 @@ class Floor(Peer):
             for w in self.weights
         ]
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Not through XLA: on a CPU the convolutions took thrice as long, the rest about as long.
-        self.step = tf.function(self._step)
+        # On a CPU not through XLA: the convolutions took thrice as long, the rest about as long.
+        xla = bool(tf.config.list_logical_devices("GPU"))
+        self.step = tf.function(self._step, jit_compile=xla)
         self.epoch = tf.function(self._epoch)
         self.bounds = tf.function(self._bounds)
         self.means = tf.function(self._means)
