@@ -92,7 +92,8 @@ def bidirectional_monte_carlo(
             log p(x, label).
         size_factor: of a likelihood that takes one: N values, or one for all.
         seed: of all draws.
-        memory: bytes that the tensors of one group may take; a row is the least.
+        memory: bytes that the tensors of one group may take, beside the N examples; a row is the
+            least.
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
 

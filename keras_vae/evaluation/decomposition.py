@@ -19,12 +19,10 @@ from keras_vae.evaluation.own_posterior import Parameters
 from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.vae import VAE
 
-ROWS = 500  # that the encoder is given at once
-
 
 @dataclasses.dataclass(frozen=True)
 class Decomposition:
-    """The parts of `E_x KL(q(z|x) || p(z))`, each a mean over draws, in nats.
+    """The parts of `E_x KL(q(z|x) || p(z))`, each a mean over draws, in nats; so are their errors.
 
     Attributes:
         kl: the whole, sampled: exactly the sum of its parts.
@@ -77,7 +75,8 @@ def kl_decomposition(
         x: `[N, *E]`, or a source.
         num_samples: K draws of z for each x.
         seed: of the draws.
-        memory: bytes that the `N` densities of some draws may take at once.
+        memory: bytes that one chunk of rows, or the `N` densities of some draws, may take, beside
+            the parameters of all q(z|x) and all draws.
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished draws, `.npz`: a run that was stopped goes on from it.
 
@@ -96,7 +95,8 @@ def kl_decomposition(
             f"that is the same for each x. Received: {type(vae.prior).__name__}."
         )
     source = held_still(vae.likelihood.as_source(x))
-    parameters, z = _drawn(vae, source, count, seed)
+    rows = Rows(memory, progress, checkpoint)
+    parameters, z = _drawn(vae, source, count, seed, rows)
     q, p = vae.posterior.distribution(parameters), vae.latents(source[:1])[1]
     split = _splits(q) and _splits(p)
 
@@ -106,7 +106,6 @@ def kl_decomposition(
     all_draws = Source(np.arange(len(z)))
     each = bytes_of(tf.function(compute), None, tf.zeros(1, tf.int64))
     identity = functools.partial(identity_of, vae, source, decomposition=count, seed=seed)
-    rows = Rows(memory, progress, checkpoint)
     found = rows(compute, all_draws, each, "KL decomposition", identity)
     names = ("own", "joint", "prior", "product")
     own, joint, prior, product = (found[k].astype("float64").reshape(-1, count) for k in names)
@@ -128,7 +127,9 @@ def _over_draws(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), math.sqrt(variance), size)
 
 
-def _drawn(vae: VAE, source: Source, count: int, seed: int) -> tuple[Parameters, tf.Tensor]:
+def _drawn(
+    vae: VAE, source: Source, count: int, seed: int, rows: Rows
+) -> tuple[Parameters, tf.Tensor]:
     """The parameters of q(z|x) of all rows, and K draws of each, `[N * K, D]`."""
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -137,10 +138,14 @@ def _drawn(vae: VAE, source: Source, count: int, seed: int) -> tuple[Parameters,
         z = draws(vae, parameters, count, seeds_of_rows(seed, numbers, tf.constant(0)))
         return parameters, tf.transpose(z, (1, 0, 2))
 
-    found = []
-    for start in range(0, len(source), ROWS):
-        x, given = vae._checked(source[start : start + ROWS], optional=("size_factor",))
-        found.append(block(x, given, tf.range(start, start + len(x), dtype=tf.int64)))
+    def checked(some: slice) -> tuple[tf.Tensor, Given]:
+        return vae._checked(source[some], optional=("size_factor",))
+
+    bytes_of_row = bytes_of(block, *checked(slice(0, 1)), tf.zeros(1, tf.int64))
+    found = [
+        block(*checked(some), tf.range(some.start, some.stop, dtype=tf.int64))
+        for some in rows.blocks(len(source), bytes_of_row, "draws of z")
+    ]
     parts, zs = zip(*found, strict=True)
     joined = {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
     return joined, tf.reshape(tf.concat(zs, 0), (-1, vae.prior.latent_size))

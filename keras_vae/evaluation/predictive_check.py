@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_vae.arguments import positive_integer
 from keras_vae.conditions import Labels
 from keras_vae.data.source import Source
-from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
+from keras_vae.evaluation.rows import Rows, held_still, identity_of
 from keras_vae.feed import check_source
 from keras_vae.vae import VAE
 
@@ -54,7 +54,6 @@ def predictive_check(
     num_replicates: int = 100,
     predictive: str = "prior",
     seed: int = 0,
-    memory: int = MEMORY,
     progress: bool = False,
     checkpoint: str | Path | None = None,
 ) -> PredictiveCheck:
@@ -79,10 +78,12 @@ def predictive_check(
         num_replicates: R.
         predictive: `"prior"` or `"posterior"`, where z is from.
         seed: of the draws: those of a replicate follow from it and the replicate's number.
-        memory: bytes that replicates may take at once; up to 20 of small data are drawn together.
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished replicates, `.npz`: a run that was stopped goes on from
             it. Of the statistics it knows the names alone.
+
+    In memory are x and one replicate, which a statistic is given whole; of small data up to 20, of
+    two million values together.
 
     Raises:
         ValueError: if an argument is none of the above, or a statistic gives no number.
@@ -117,12 +118,13 @@ def predictive_check(
 
     groups = _Groups(vae, source, chosen, predictive, seed)
     asked = {"statistics": list(chosen), "predictive": predictive, "seed": seed}
-    found = Rows(memory, progress, checkpoint)(
+    found = Rows(progress=progress, checkpoint=checkpoint)(
         groups,
         Source(np.arange(-(-num_replicates // groups.copies))),
-        4 * groups.copies * groups.missing.size,
-        "predictive check",
-        functools.partial(identity_of, vae, source, check=num_replicates, **asked),
+        bytes_of_row=0,
+        label="predictive check",
+        identity=functools.partial(identity_of, vae, source, check=num_replicates, **asked),
+        most=1,
     )
     by_name = found["values"].reshape(-1, len(chosen))[:num_replicates].T
     replicates = dict(zip(chosen, by_name, strict=True))

@@ -14,6 +14,9 @@ from keras_vae.head import Head
 from keras_vae.statement import Statement
 from keras_vae.support import Support
 
+# What a check makes of so many values stays in the cache: MNIST takes 11 ms and not 28.
+CHECKED_AT_ONCE = 2**16
+
 
 class Likelihood(Head):
     """A head that turns a decoder's features into p(x|z): batch `[B]` or `[K, B]`, event `E`.
@@ -209,8 +212,8 @@ class Likelihood(Head):
                 "or keras_vae.data.Source(x, divisor=255). If they are numbers as they are: "
                 'x.astype("float32").'
             )
-        outside = np.flatnonzero(~np.asarray(self.support.contains(x)))
-        if outside.size:
+        if not self._holds(x):
+            outside = np.flatnonzero(~np.asarray(self.support.contains(x)))
             where = tuple(int(i) for i in np.unravel_index(outside[0], x.shape))
             raise ValueError(
                 f"`{argument}` is outside the support of {type(self).__name__}. "
@@ -218,6 +221,12 @@ class Likelihood(Head):
                 f"index [{', '.join(map(str, where))}], the first of {outside.size} such "
                 f"values of {x.size}. {self.support.remedy(x)}"
             )
+
+    def _holds(self, x: np.ndarray) -> bool:
+        """Whether all of x is in the support."""
+        rows = max(1, CHECKED_AT_ONCE // math.prod(self.event_shape))
+        parts = (x[start : start + rows] for start in range(0, len(x), rows))
+        return all(np.all(self.support.contains(part)) for part in parts)
 
 
 def pooled(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -146,7 +146,7 @@ STUDY = Study(
     reading=(
         "Averages over 784 pixels and 32 latents are an ELBO with scale^2 = 12.25, above the "
         "largest eigenvalue of the data (5.1): nothing is worth its KL, and no unit is active. The "
-        "same network with its scale learned uses all. Its last layer is linear, the guide's a sigmoid. The "
-        "best scale for its means is that of the very test images."
+        "same network with its scale learned, and a linear last layer for the guide's sigmoid, uses all. The "
+        "best scale for its means is that of the very test images. The guide trains for 2 epochs."
     ),
 )

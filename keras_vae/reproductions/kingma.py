@@ -44,7 +44,7 @@ def _mnist(latent: int) -> Variant:
         optimiser="Adagrad, 0.02",
         data=dynamic_mnist,
         build=functools.partial(model, latent, 500),
-        epochs=50,
+        epochs=17,
         follows=True,
     )
 
@@ -56,7 +56,7 @@ def _frey(latent: int) -> Variant:
         optimiser="Adam, 1e-3",
         data=frey_faces,
         build=functools.partial(model, latent, 200),
-        epochs=1000,
+        epochs=400,
         follows=True,
     )
 

@@ -1,14 +1,17 @@
 """Figures that several studies report."""
 
+import numpy as np
+
 from keras_vae import evaluation
 from keras_vae.evaluation import Estimate
+from keras_vae.evaluation.log_likelihood import FEW
 from keras_vae.reproductions.study import Figure, Trained
 
 NATS = "nats per example"
 
 
 def held_out(trained: Trained) -> dict[str, Figure]:
-    """-log p(x), the bound and the active units on the test images."""
+    """-log p(x), and where it is not to be trusted, the bound and the active units on test images."""
     found = evaluation.log_likelihood(
         trained.model,
         trained.data.test,
@@ -16,9 +19,14 @@ def held_out(trained: Trained) -> dict[str, Figure]:
         seed=trained.seed,
         checkpoint=trained.folder / f"log_likelihood-{trained.num_samples}.npz",
     )
-    mean = found.mean
+    mean, few = found.mean, int(np.sum(found.effective_sample_sizes < FEW))
     how = f"importance-weighted, {found.num_samples} draws, {mean.num_examples} test examples"
-    return {"-log p(x)": _of_estimate(mean, -1.0, how), **bound(trained)}
+    missed = f"test examples with fewer than {FEW} effective of {found.num_samples} draws"
+    return {
+        "-log p(x)": _of_estimate(mean, -1.0, how),
+        "too few draws": Figure(float(few), f"of {mean.num_examples}", missed),
+        **bound(trained),
+    }
 
 
 def bound(trained: Trained) -> dict[str, Figure]:

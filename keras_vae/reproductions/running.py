@@ -1,4 +1,7 @@
-"""Trains one variant of a study, measures it, and writes one result: each part resumable."""
+"""Trains one variant of a study, measures it, and writes one result.
+
+Training and the held-out log p(x), which take the time, are resumable.
+"""
 
 import dataclasses
 import json

@@ -49,7 +49,7 @@ def _variant(name: str, words: str, scale: float | str) -> Variant:
         optimiser="Adam, 1e-3",
         data=grey_mnist,
         build=functools.partial(model, scale),
-        epochs=50,
+        epochs=20,
         batch_size=128,
     )
 

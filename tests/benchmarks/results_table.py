@@ -21,6 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 README = ROOT / "README.md"
 PICTURE = ROOT / ".github" / "bound-by-examples.png"
 BEGIN, END = "<!-- results: written by make results -->", "<!-- end of results -->"
+ERRORS = "Behind a ± stands the standard error over the examples; each row is one seed."
 
 
 def read(folder: Path = RESULTS) -> list[dict]:
@@ -75,7 +76,7 @@ def table(group: list[dict]) -> str:
         "|---|---|" + "---|" * (len(names) + 1),
         *(row(result, names) for result in group),
         "",
-        "; ".join(described(name, group) for name in names) + ".",
+        "; ".join(described(name, group) for name in names) + f". {ERRORS}",
     ]
     return "\n".join(lines)
 

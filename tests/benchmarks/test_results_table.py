@@ -101,6 +101,13 @@ def test_a_result_is_of_the_study_as_it_stands():
         assert found == expected, result["variant"]
 
 
+def test_each_variant_has_a_result_at_its_default_budget():
+    found = {(r["study"], r["variant"], r["epochs"]) for r in RESULTS}
+    for study in STUDIES.values():
+        for variant in study.variants:
+            assert (study.name, variant.name, variant.epochs) in found
+
+
 # What is said below the tables is so
 
 
@@ -131,6 +138,14 @@ def test_the_vamp_prior_gains_what_is_told():
     assert standard["value"] - vamp["value"] == pytest.approx(3.3, abs=0.06)
     published = standard["published"]["value"] - vamp["published"]["value"]
     assert published == pytest.approx(3.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("study", "least", "most"), [("burda", 2, 5), ("larochelle", 3, 5)])
+def test_as_many_images_have_too_few_draws_as_is_told(study, least, most):
+    tenths = [
+        round(r["figures"]["too few draws"]["value"] / 1000) for r in RESULTS if r["study"] == study
+    ]
+    assert (min(tenths), max(tenths)) == (least, most)
 
 
 def test_the_scales_of_a_normal_are_in_the_order_that_is_told():

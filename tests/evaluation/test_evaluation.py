@@ -63,6 +63,13 @@ def test_the_baseline_of_bits_is_that_of_independent_pixels():
     assert result.standard_error == pytest.approx(stats.sem(expected), rel=1e-4)
 
 
+def test_a_baseline_of_what_the_likelihood_does_not_take_is_refused():
+    bits, grey = np.zeros((4, 3), "float32"), np.full((4, 3), 0.5, "float32")
+    for train, test, argument in ((grey, bits, "x_train"), (bits, grey, "x")):
+        with pytest.raises(ValueError, match=f"`{argument}` is outside the support of Bernoulli"):
+            evaluation.independent_baseline(keras_vae.likelihoods.Bernoulli((3,)), train, test)
+
+
 @pytest.mark.parametrize("scale", [0.7, "shared", "per_value"])
 def test_the_baseline_of_real_values_is_that_of_independent_normals(scale):
     rng = np.random.default_rng(0)

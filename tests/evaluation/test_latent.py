@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from interrupted import resumed
-from parts import data_for, make_vae
+from parts import POSTERIORS, data_for, make_vae
 
+from keras_vae import evaluation
 from keras_vae.data import Source
-from keras_vae.evaluation import active_units, latent, latent_means
+from keras_vae.evaluation import active_units, latent, latent_means, rows
 from keras_vae.evaluation.latent import _Encoder
 
 
@@ -52,6 +53,40 @@ def test_what_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch, measure):
     assert done == list(range(10))
     np.testing.assert_array_equal(found, whole)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda vae, x, **chunks: evaluation.terms(vae, x, 3, **chunks).kl,
+        lambda vae, x, **chunks: evaluation.terms(vae, x, 3, **chunks).log_likelihood,
+        lambda vae, x, **chunks: evaluation.kl_per_dimension(vae, x, **chunks),
+        lambda vae, x, **chunks: (
+            evaluation.independent_baseline(vae.likelihood, x, x, **chunks).mean
+        ),
+    ],
+    ids=["kl", "log likelihood", "KL per dimension", "baseline"],
+)
+@pytest.mark.parametrize("posterior", ["DiagonalNormal", "Laplace"])
+def test_chunks_and_a_stop_change_nothing(tmp_path, monkeypatch, measure, posterior):
+    """The KL of a Laplace to a Normal is sampled."""
+    vae, file = make_vae(POSTERIORS[posterior]), tmp_path / "kept.npz"
+    x = data_for(vae.likelihood, 10)
+    whole = measure(vae, x)
+    np.testing.assert_allclose(measure(vae, x, memory=1), whole, rtol=1e-5)
+    saved, save = [], rows._Store.save
+
+    def save_and_stop(self, parts, now=False):
+        save(self, parts, now)
+        saved.append(sum(len(next(iter(part.values()))) for part in parts))
+        if len(saved) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(rows._Store, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        measure(vae, x, memory=1, checkpoint=file)
+    np.testing.assert_allclose(measure(vae, x, memory=1, checkpoint=file), whole, rtol=1e-5)
+    assert saved == [1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10, 10]
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):

@@ -185,12 +185,20 @@ def test_what_is_compared_differs_in_the_bound_alone():
     assert models[-1].objective == objectives.IWAE(50, gradient="dreg")
 
 
-def test_a_direction_counts_where_it_adds_a_hundredth_of_the_noise():
+def test_a_direction_counts_where_it_adds_a_fiftieth_of_the_noise():
     random = np.random.default_rng(0)
     left, right = (np.linalg.qr(random.normal(size=(n, n)))[0] for n in (6, 3))
-    w = left[:, :3] @ np.diag([3.0, 0.21, 0.19]) @ right  # no latent is a direction by itself
+    w = left[:, :3] @ np.diag([3.0, 0.29, 0.28]) @ right  # no latent is a direction by itself
     assert linear.directions(w, 4.0) == 2
     assert linear.directions(w, 3.0) == 3
+
+
+def test_the_best_w_has_as_many_directions_as_there_are_eigenvalues_above_the_variance():
+    """`W = U sqrt(eigenvalues - variance)` of those above it (Tipping and Bishop 1999)."""
+    values = np.array([9.0, 4.0, 1.5, 1.01, 0.99, 0.2])
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    best = axes * np.sqrt(np.maximum(values - 1.0, 0))
+    assert linear.directions(best, 1.0) == np.sum(values > 1 + linear.TOLD) == 3
 
 
 def test_the_linear_models_density_and_its_best_are_exact():
