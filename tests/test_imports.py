@@ -11,7 +11,16 @@ PACKAGE = ROOT / "keras_vae"
 
 # A module imports from the layers before its own, and within its own layer.
 LAYERS = [
-    ["randomness", "arguments", "completion", "support", "latents", "replicas", "progress"],
+    [
+        "randomness",
+        "arguments",
+        "completion",
+        "support",
+        "latents",
+        "replicas",
+        "progress",
+        "devices",
+    ],
     ["data", "memory"],
     ["networks"],
     ["statement", "distributions", "head"],
