@@ -183,9 +183,9 @@ def independent_baseline(
     What the same family reaches with independent values and no latent variable: a model
     that is not better than this has learned nothing of how values go together. Where mean and
     variance give the maximum likelihood (Bernoulli, but for means kept 0.001 from 0 and 1, Normal,
-    Poisson, Multinomial) nothing of the family does better on `x_train`. Of others, such as many categories or heavy tails, they say
-    less: there a model that has `keras.layers.Rescaling(0.0)` as its decoder, trained, is the
-    stronger baseline.
+    Poisson, Multinomial) nothing of the family does better on `x_train`. Of others, such as many
+    categories or heavy tails, they say less: there a model that has `keras.layers.Rescaling(0.0)`
+    as its decoder, trained, is the stronger baseline.
 
     Args:
         likelihood: p(x|z), of which the family counts, not the weights.

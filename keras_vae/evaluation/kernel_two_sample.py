@@ -101,21 +101,22 @@ def _sums(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The three sums, i only of some of the rows."""
     kernels = _kernels(pooled, some, width)
+    of_rows = kernels.sum(axis=1)
     size = rows.at_once(2 * 8 * (len(pooled) + len(kernels)))
     parts = [
-        _sums_of_chosen(kernels, some, chosen[:, start : start + size])
+        _sums_of_chosen(kernels, of_rows, some, chosen[:, start : start + size])
         for start in range(0, chosen.shape[1], size)
     ]
     within, of_chosen = (np.concatenate(sums) for sums in zip(*parts, strict=True))
-    return within, of_chosen, float(kernels.sum())
+    return within, of_chosen, float(of_rows.sum())
 
 
 def _sums_of_chosen(
-    kernels: np.ndarray, some: slice, chosen: np.ndarray
+    kernels: np.ndarray, of_rows: np.ndarray, some: slice, chosen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    """The first two, of some columns: a function, so that what is made is freed before the next."""
     ones = chosen.astype("float64")
-    within = np.einsum("ic,ic->c", ones[some], kernels @ ones)
-    return within, kernels.sum(axis=1) @ ones[some]
+    return np.einsum("ic,ic->c", ones[some], kernels @ ones), of_rows @ ones[some]
 
 
 def _kernels(pooled: np.ndarray, some: slice, width: float) -> np.ndarray:

@@ -25,8 +25,8 @@ class Work:
     Attributes:
         name: such as `W1`.
         task: `fit` (one run is `epochs`), `log_likelihood` (importance-weighted, `draws` for
-            each image of `test`, after `epochs` off the clock), `encode` (the posterior's means of `train`), or `until`
-            (train until the bound of `test` passes each of `targets`).
+            each image of `test`, after `epochs` off the clock), `encode` (the posterior's means
+            of `train`), or `until` (train until the bound of `test` passes each of `targets`).
         data: a NumPy file with `train` `[N, 28, 28]` and `test`, uint8: 0 and 1 (`bits`), or
             0 to 255 (`grey`).
         values: `bits`, as they lie in the file; `dynamic`, bits to be drawn anew at each visit
