@@ -1,6 +1,7 @@
-"""How much arithmetic a step is, and how much this machine can do."""
+"""How much arithmetic a step is, and how much this machine can do: `python arithmetic.py`."""
 
 import itertools
+import json
 import statistics
 import time
 
@@ -11,13 +12,16 @@ PIXELS = 784
 
 
 def products(work: Work) -> int:
-    """Multiplications of the matrix products of one image, forwards: the MLPs only.
+    """Multiplications of the matrix products and convolutions of one image, forwards.
 
     Encoder once, decoder once for each of K draws.
     """
-    outputs = PIXELS if work.likelihood == "bernoulli" else 3 * PIXELS * work.components
-    encoder = _chain((PIXELS, *work.hidden, 2 * work.latent))
-    decoder = _chain((work.latent, *work.hidden[::-1], outputs))
+    parameters = 1 if work.likelihood == "bernoulli" else 3 * work.components
+    if work.network == "conv":
+        encoder, decoder = _convolutions(work.latent, parameters)
+    else:
+        encoder = _chain((PIXELS, *work.hidden, 2 * work.latent))
+        decoder = _chain((work.latent, *work.hidden[::-1], PIXELS * parameters))
     draws = work.draws if work.task == "log_likelihood" else work.samples
     return encoder + (0 if work.task == "encode" else draws * decoder)
 
@@ -31,7 +35,8 @@ def flop(work: Work) -> int:
     forwards = 2 * products(work)
     if work.task != "fit":
         return forwards
-    return 3 * forwards - 2 * PIXELS * work.hidden[0]
+    first = 16 * 32 * 14**2 if work.network == "conv" else PIXELS * work.hidden[0]
+    return 3 * forwards - 2 * first
 
 
 def bytes_moved(work: Work, weights: int) -> int:
@@ -45,14 +50,14 @@ def bytes_moved(work: Work, weights: int) -> int:
     return 4 * (10 * weights + 4 * work.batch * work.samples * outputs)
 
 
-def product_rate(size: int = 2048, runs: int = 7) -> float:
-    """Floating point operations per second of a square float32 product, the median of `runs`.
+def product_rate(precision: str, size: int = 2048, runs: int = 7) -> float:
+    """Floating point operations per second of a square product, the median of `runs`.
 
     TensorFlow's, whose library is the one that the package's networks run on.
     """
     import tensorflow as tf
 
-    factor = tf.constant(np.random.default_rng(0).normal(size=(size, size)).astype("float32"))
+    factor = tf.cast(np.random.default_rng(0).normal(size=(size, size)), precision)
     product = tf.function(lambda a: tf.reduce_sum(tf.matmul(a, a)))
     product(factor)
     rates = []
@@ -65,3 +70,16 @@ def product_rate(size: int = 2048, runs: int = 7) -> float:
 
 def _chain(widths: tuple[int, ...]) -> int:
     return sum(a * b for a, b in itertools.pairwise(widths))
+
+
+def _convolutions(latent: int, parameters: int) -> tuple[int, int]:
+    """Of the two networks of 4x4 kernels: one kernel for each place of the smaller map."""
+    between = 7 * 7 * 64
+    smaller, larger = 16 * 64 * 7**2, 16 * 32 * 14**2
+    encoder = larger + 32 * smaller + 2 * latent * between
+    decoder = latent * between + 64 * smaller + 64 * larger + 32 * parameters * PIXELS
+    return encoder, decoder
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: product_rate(name) for name in ("float32", "bfloat16")}))

@@ -25,10 +25,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from arithmetic import flop, product_rate
+import speed_table
 from peers.protocol import Work
 from turns import OURS, SYSTEMS, Measured, System, in_turn, ratios, start
-from workloads import SIZES, WORKLOADS, examples, title, workload, write
+from workloads import GROWING, SIZES, WORKLOADS, examples, growing, title, workload
 
 PAIRS = 5
 PEERS = Path(__file__).parent / "peers"
@@ -41,11 +41,7 @@ print(json.dumps({name: found[name] for name in sys.argv[1:] if name in found}))
 # Starts and seeds differ in the bound after few epochs, by about what the last one has gained;
 # what is trained wrongly differs by more.
 ALIKE = 0.03
-GROWING = {
-    "batch": (32, 128, 512, 4096),
-    "samples": (1, 5, 50, 500),
-    "latent": (2, 20, 200),
-}
+GROWING_PAIRS = 3
 
 
 def main() -> int:
@@ -53,20 +49,23 @@ def main() -> int:
     options = _options()
     systems = tuple(s for s in SYSTEMS if s == OURS or s.name in options.systems)
     report = begun(options.json, machine(options.size, systems), options.pairs)
+    report["product_rate"] = product_rates()
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
             work = workload(name, options.size, Path(folder))
             measured = in_turn(systems, work, options.pairs if work.task != "until" else 1)
             commit = report["machine"]["commit"]
-            report["workloads"][name] = summary(work, options.size, measured) | {"commit": commit}
+            count = examples(work, *SIZES[options.size][name])
+            report["workloads"][name] = summary(work, count, measured) | {"commit": commit}
             print(table(report["workloads"][name]), flush=True)
             _write(options.json, report)
         if options.start:
             report["start"] = starts(systems, Path(folder), options.pairs)
             print(json.dumps(report["start"], indent=1))
         if options.grow:
-            report["growth"] = growth(systems, Path(folder))
-            print(json.dumps(report["growth"], indent=1))
+            report["growth"] = growth(systems, options.size, Path(folder))
+            names = [system.name for system in systems]
+            print("\n".join(speed_table.growth(report, names)))
     _write(options.json, report)
     return 1 if any(unlike(report["workloads"][name]) for name in options.only) else 0
 
@@ -85,10 +84,15 @@ def begun(path: Path | None, here: dict, pairs: int) -> dict:
     return {"machine": here, "pairs": pairs, "workloads": {}}
 
 
-def summary(work: Work, size: str, measured: dict[str, Measured]) -> dict:
-    """Of each system: images per second, the ratio of ours to it, memory, bound."""
+def summary(work: Work, count: int, measured: dict[str, Measured]) -> dict:
+    """Of each system: images per second, the ratio of ours to it, memory, bound.
+
+    Args:
+        work: what was done.
+        count: images that one run passes over.
+        measured: by system.
+    """
     ours = measured[OURS.name]
-    count = examples(work, *SIZES[size][work.name])
     found = {}
     for name, seen in measured.items():
         if seen.unsupported is not None:
@@ -158,33 +162,17 @@ def starts(systems: tuple[System, ...], folder: Path, pairs: int) -> dict[str, l
     return seconds
 
 
-def growth(systems: tuple[System, ...], folder: Path) -> dict:
-    """Images per second, and the share of the machine's product rate, as one setting grows."""
-    rate = product_rate()
-    found: dict = {"product_rate": rate}
+def growth(systems: tuple[System, ...], size: str, folder: Path) -> dict:
+    """What `summary` says of W1, as one setting grows."""
+    found = {}
     for setting, values in GROWING.items():
         for value in values:
-            iwae = "iwae" if setting == "samples" else "elbo"
-            count = max(8192 // (value if setting == "samples" else 1), 128)
-            work = dataclasses.replace(WORKLOADS["W1"], **{setting: value}, objective=iwae)
-            work = _with_data(work, count, folder)
-            measured = in_turn(systems, work, 3)
-            found[f"{setting}={value}"] = {
-                name: _rates(count, seen, flop(work), rate) for name, seen in measured.items()
-            }
-            print(setting, value, found[f"{setting}={value}"], flush=True)
+            work, count = growing(setting, value, size, folder)
+            found[f"{setting}={value}"] = summary(
+                work, count, in_turn(systems, work, GROWING_PAIRS)
+            )
+            print(f"{setting}={value}", flush=True)
     return found
-
-
-def _rates(count: int, seen: Measured, flop_of_image: int, rate: float) -> dict[str, float] | None:
-    if not seen.seconds:
-        return None
-    speed = count / statistics.median(seen.seconds)
-    return {"images_per_second": speed, "share_of_product_rate": speed * flop_of_image / rate}
-
-
-def _with_data(work: Work, count: int, folder: Path) -> Work:
-    return dataclasses.replace(work, data=str(write(WORKLOADS["W1"], count, 100, folder)))
 
 
 def machine(size: str, systems: tuple[System, ...]) -> dict:
@@ -203,6 +191,12 @@ def machine(size: str, systems: tuple[System, ...]) -> dict:
         "size": size,
         **gpu(),
     }
+
+
+def product_rates() -> dict[str, float]:
+    """FLOP per second of the machine's products, by precision; in a process that ends."""
+    command = [sys.executable, str(PEERS.parent / "arithmetic.py")]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def gpu() -> dict[str, str]:

@@ -4,13 +4,16 @@ import json
 import statistics
 from pathlib import Path
 
-from workloads import title
+from arithmetic import bytes_moved, flop
+from peers.protocol import Work
+from workloads import GROWING, title
 
 ROOT = Path(__file__).parents[2]
 SPEED = Path(__file__).parent / "results" / "speed"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- speed: written by make results -->", "<!-- end of speed -->"
 OURS = "keras_vae"
+GROWN = {"batch": "batches of", "samples": "IWAE, K =", "latent": "latents:"}
 
 
 def read(folder: Path = SPEED) -> list[dict]:
@@ -39,8 +42,9 @@ def table(report: dict) -> str:
     for _, workload in sorted(report["workloads"].items()):
         if workload["work"]["task"] != "until":
             lines.append(row(workload, peers))
-    lines += ["", *until(report, systems), *start(report)]
-    return "\n".join(lines)
+    lines += ["", *until(report, systems), *start(report), ""]
+    lines += [*shares(report, systems), "", *memory(report, systems), "", *growth(report, systems)]
+    return "\n".join(lines).rstrip()
 
 
 def row(workload: dict, peers: list[str]) -> str:
@@ -87,6 +91,64 @@ def start(report: dict) -> list[str]:
     medians = {name: statistics.median(s) for name, s in report.get("start", {}).items()}
     words = ", ".join(f"{name} {seconds:.1f}" for name, seconds in medians.items())
     return [f"Seconds from starting Python to the end of the first step: {words}."] if words else []
+
+
+def shares(report: dict, systems: list[str]) -> list[str]:
+    """What the products of each workload are, and the share of the machine's rate of them."""
+    if "product_rate" not in report:
+        return []
+    rates = report["product_rate"]
+    words = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    lines = [
+        f"| share of the rate of a large product: {words} | MFLOP an image | MB a step | "
+        + " | ".join(systems)
+        + " |",
+        "|---|" + "---|" * (2 + len(systems)),
+    ]
+    for name, workload in sorted(report["workloads"].items()):
+        work = Work(**workload["work"])
+        if work.task != "until":
+            needed = flop(work)
+            bytes_ = bytes_moved(work, workload["systems"][OURS]["weights"]) / 1e6
+            cells = [f"{needed / 1e6:,.1f}", f"{bytes_:,.0f}" if work.task == "fit" else ""]
+            cells += [
+                "" if speed is None else f"{speed * needed / rates[work.precision]:.2f}"
+                for speed in _each(workload, systems, "images_per_second")
+            ]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def memory(report: dict, systems: list[str]) -> list[str]:
+    """The most memory that was resident."""
+    lines = ["| peak memory, MiB | " + " | ".join(systems) + " |", "|---|" + "---|" * len(systems)]
+    for name, workload in sorted(report["workloads"].items()):
+        cells = ["" if m is None else f"{m:,.0f}" for m in _each(workload, systems, "peak_mib")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def growth(report: dict, systems: list[str]) -> list[str]:
+    """Images per second of each system, and our memory, as one setting of W1 grows."""
+    if "growth" not in report:
+        return []
+    lines = [
+        "| W1, images/s with | " + " | ".join(systems) + f" | {OURS}, MiB |",
+        "|---|" + "---|" * (1 + len(systems)),
+    ]
+    for setting, values in GROWING.items():
+        for value in values:
+            found = report["growth"][f"{setting}={value}"]
+            speeds = _each(found, systems, "images_per_second")
+            cells = ["" if speed is None else f"{speed:,.0f}" for speed in speeds]
+            cells.append(f"{found['systems'][OURS]['peak_mib']:,.0f}")
+            lines.append(f"| {GROWN[setting]} {value:,} | {' | '.join(cells)} |")
+    return lines
+
+
+def _each(workload: dict, systems: list[str], figure: str) -> list[float | None]:
+    """A figure of each system; None where it has none."""
+    return [workload["systems"].get(name, {}).get(figure) for name in systems]
 
 
 def versions(machine: dict, systems: list[str]) -> str:

@@ -1,6 +1,7 @@
 """The bench runs to its end, compares like with like, and says where systems differ."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -9,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parent / "peers"))
 
 import bench
+import floor
 import speed_table
-from arithmetic import bytes_moved, flop, products
+import workloads
+from arithmetic import bytes_moved, flop, product_rate, products
 from turns import Measured, System, in_turn, ratios
 from workloads import WORKLOADS
 
@@ -49,11 +54,15 @@ def toy(tmp_path):
     return lambda name: System(name, str(script), (name,))
 
 
+def data(folder, count):
+    images = np.zeros((count, 28, 28), "uint8")
+    np.savez(folder / "data.npz", train=images, test=images[:2])
+    return folder / "data.npz"
+
+
 @pytest.fixture
 def work(tmp_path):
-    images = np.zeros((6, 28, 28), "uint8")
-    np.savez(tmp_path / "data.npz", train=images, test=images[:2])
-    return dataclasses.replace(WORKLOADS["W1"], data=str(tmp_path / "data.npz"))
+    return dataclasses.replace(WORKLOADS["W1"], data=str(data(tmp_path, 6)))
 
 
 def test_a_system_warms_up_and_is_counted_in_turn(toy, work):
@@ -83,7 +92,7 @@ def test_ratios_are_of_pairs():
 def summary(gained=0.0, **theirs):
     ours = Measured([1.0, 2.0], 10, -100.0, gained)
     other = dataclasses.replace(ours, **theirs)
-    return bench.summary(WORKLOADS["W1"], "short", {"keras_vae": ours, "other": other})
+    return bench.summary(WORKLOADS["W1"], 512, {"keras_vae": ours, "other": other})
 
 
 @pytest.mark.parametrize(
@@ -131,6 +140,45 @@ def test_the_arithmetic_of_a_step_is_that_of_its_products():
     assert bytes_moved(work, 1000) == 4 * (10_000 + 4 * 128 * 784)
 
 
+def test_the_arithmetic_of_convolutions_is_what_tensorflow_counts():
+    work = WORKLOADS["W3"]
+    model = floor.Model(work)
+    bound = tf.function(lambda x: model.bound(x, work.objective, work.samples))
+    graph = bound.get_concrete_function(tf.TensorSpec((1, 784))).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
+    counted = tf.compat.v1.profiler.profile(graph, options=options).children
+    kinds = ("conv", "matmul")
+    found = sum(op.total_float_ops for op in counted if op.name.lower().startswith(kinds))
+    assert found == 2 * products(work)
+    assert flop(work) == 3 * found - 2 * 14 * 14 * 32 * 16
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_rate_of_products_is_of_products(monkeypatch, precision):
+    """A product that takes a second, by a clock of ours."""
+    clock = itertools.count()
+    monkeypatch.setattr("arithmetic.time.perf_counter", lambda: next(clock))
+    assert product_rate(precision, size=4) == 2 * 4**3
+
+
+def test_growth_changes_one_setting_and_nothing_else(toy, monkeypatch, tmp_path):
+    monkeypatch.setattr(workloads, "write", lambda work, *sizes: data(tmp_path, sizes[0]))
+    found = bench.growth((toy("keras_vae"), toy("none")), "full", tmp_path)
+    assert list(found) == [f"{k}={v}" for k, values in workloads.GROWING.items() for v in values]
+    for name, grown in found.items():
+        setting, value = name.split("=")
+        work = grown["work"]
+        iwae = {"objective": "iwae"} if setting == "samples" else {}
+        expected = dataclasses.replace(WORKLOADS["W1"], **{setting: int(value)}, **iwae)
+        assert work == dataclasses.asdict(expected)
+        assert grown["systems"]["none"] == {"unsupported": "it has none"}
+        seen = grown["systems"]["keras_vae"]
+        images = 24_576 if setting != "samples" else max(24_576 // int(value), 256)
+        assert seen["weights"] == images
+        middle = np.median(seen["seconds"])
+        assert seen["images_per_second"] == pytest.approx(images / middle)
+
+
 def test_the_table_has_the_ratios_of_the_report():
     report = {
         "machine": {"processor": "P", "cores": 2, "versions": {"keras": "3"}},
@@ -143,6 +191,29 @@ def test_the_table_has_the_ratios_of_the_report():
         "| W1: `fit`, 784-400-20-400-784, float32, batch 128 | 341 | 3.00 (2.00 to 4.00) |" in table
     )
     assert "keras_vae 5.0, other 3.0" in table
+    assert "peak memory, MiB" in table
+    assert "share of the rate" not in table  # nothing is told that was not measured
+
+
+def test_the_tables_have_shares_memory_and_growth():
+    images = flop(WORKLOADS["W1"])
+    grown = {f"{k}={v}": summary() for k, values in workloads.GROWING.items() for v in values}
+    report = {
+        "product_rate": {"float32": 1000.0 * images, "bfloat16": 1.0},
+        "workloads": {"W1": summary(peak_mib=50.0), "W7": summary()},
+        "growth": grown | {"samples=50": summary(unsupported="it has none")},
+    }
+    names = ["keras_vae", "other"]
+    megabytes = 4 * (10 * 10 + 4 * 128 * 784) / 1e6
+    # 512 images in a second and in two: 341 in a second and a half.
+    assert speed_table.shares(report, names)[2] == (
+        f"| W1 | {images / 1e6:.1f} | {megabytes:.0f} | 0.34 | 0.34 |"
+    )
+    assert speed_table.memory(report, names)[2] == "| W1 | 0 | 50 |"
+    rows = speed_table.growth(report, names)
+    assert rows[2] == "| batches of 32 | 341 | 341 | 0 |"
+    assert "| IWAE, K = 50 | 341 |  | 0 |" in rows
+    assert len(rows) == 2 + 4 + 4 + 3
 
 
 def test_the_readme_has_the_tables_of_the_files():

@@ -50,6 +50,10 @@ GPU_BATCH = 1024
 # There an epoch of the smallest networks takes milliseconds, and what surrounds a run would be timed.
 GPU_EPOCHS = {"W1": 20, "W2": 20, "W3": 5, "W4": 5, "W5": 5, "W8": 5}
 
+# What W1 grows with; a run passes over six batches of the largest, of fewer images with K draws of each.
+GROWING = {"batch": (32, 128, 512, 4096), "samples": (1, 5, 50, 500), "latent": (2, 20, 200)}
+GROWING_IMAGES = 24_576
+
 
 def workload(name: str, size: str, folder: Path) -> Work:
     """The workload at that size, its data written to a file in `folder`."""
@@ -74,6 +78,19 @@ def write(work: Work, train: int, test: int, folder: Path) -> Path:
         images = np.concatenate([data.train.values, data.validation.values])
         np.savez(path, train=images[:train, ..., 0], test=data.test.values[:test, ..., 0])
     return path
+
+
+def growing(setting: str, value: int, size: str, folder: Path) -> tuple[Work, int]:
+    """W1 with another setting, and how many images a run passes over; with K, IWAE's bound."""
+    samples = value if setting == "samples" else 1
+    images = max(GROWING_IMAGES // samples, 256)
+    work = dataclasses.replace(
+        workload("W1", size, folder),
+        **{setting: value},
+        objective="iwae" if setting == "samples" else "elbo",
+        data=str(write(WORKLOADS["W1"], images, 100, folder)),
+    )
+    return work, images * work.epochs
 
 
 def examples(work: Work, train: int, test: int) -> int:
