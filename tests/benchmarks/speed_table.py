@@ -42,9 +42,8 @@ def table(report: dict) -> str:
     for _, workload in sorted(report["workloads"].items()):
         if workload["work"]["task"] != "until":
             lines.append(row(workload, peers))
-    lines += ["", *until(report, systems), *start(report), ""]
-    lines += [*shares(report, systems), "", *memory(report, systems), "", *growth(report, systems)]
-    return "\n".join(lines).rstrip()
+    parts = [f(report, systems) for f in (until, start, shares, memory, growth)]
+    return "\n\n".join("\n".join(part) for part in [lines, *parts] if part)
 
 
 def row(workload: dict, peers: list[str]) -> str:
@@ -82,14 +81,14 @@ def until(report: dict, systems: list[str]) -> list[str]:
                     for s in seconds
                 ]
                 lines.append(f"| {name} | {' | '.join(cells)} |")
-        lines.append("")
     return lines
 
 
-def start(report: dict) -> list[str]:
+def start(report: dict, systems: list[str]) -> list[str]:
     """The seconds from Python's start to the first step, in words."""
-    medians = {name: statistics.median(s) for name, s in report.get("start", {}).items()}
-    words = ", ".join(f"{name} {seconds:.1f}" for name, seconds in medians.items())
+    seconds = report.get("start", {})
+    medians = {name: statistics.median(seconds[name]) for name in systems if name in seconds}
+    words = ", ".join(f"{name} {median:.1f}" for name, median in medians.items())
     return [f"Seconds from starting Python to the end of the first step: {words}."] if words else []
 
 
