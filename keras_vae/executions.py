@@ -16,9 +16,9 @@ from keras_vae.resident_training import ResidentTraining
 
 # Measured on 784-400-20-400-784, two cores, batch 128: a call costs 1 to 1.5 ms beside a
 # step of 4 to 5. Sixteen at once leave 2 % of that, and a progress bar that still moves.
-AT_ONCE = 16
+STEPS_AT_ONCE = 16
 # There a step of batch 1,024 takes 0.4 ms.
-AT_ONCE_ON_GPU = 64
+STEPS_AT_ONCE_ON_GPU = 64
 
 PER_BATCH = tuple(
     f"on_{kind}batch_{moment}"
@@ -102,7 +102,7 @@ class Executions:
 
 
 def steps_at_once(callbacks: Iterable[keras.callbacks.Callback], *steps: int | None) -> int:
-    """One where something counts steps one by one, else `AT_ONCE`, or more on a GPU.
+    """One where something counts steps one by one, else `STEPS_AT_ONCE`, or more on a GPU.
 
     Args:
         callbacks: a user's own hook of a batch is to be called at every batch; Keras's own
@@ -113,7 +113,7 @@ def steps_at_once(callbacks: Iterable[keras.callbacks.Callback], *steps: int | N
     counted = any(number is not None for number in steps)
     if counted or any(map(_hooks_into_batches, callbacks)):
         return 1
-    return AT_ONCE_ON_GPU if has_gpu() else AT_ONCE
+    return STEPS_AT_ONCE_ON_GPU if has_gpu() else STEPS_AT_ONCE
 
 
 def _hooks_into_batches(callback: keras.callbacks.Callback) -> bool:

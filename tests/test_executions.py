@@ -7,7 +7,7 @@ import tensorflow as tf
 from parts import of_six_bits
 
 from keras_vae import executions
-from keras_vae.executions import AT_ONCE, AT_ONCE_ON_GPU, steps_at_once
+from keras_vae.executions import STEPS_AT_ONCE, STEPS_AT_ONCE_ON_GPU, steps_at_once
 
 X = np.random.default_rng(0).integers(0, 2, (100, 6)).astype("float32")
 
@@ -36,9 +36,13 @@ class Epochs(keras.callbacks.Callback):
 @pytest.mark.parametrize(
     ("callbacks", "steps", "expected"),
     [
-        ([], (), AT_ONCE),
-        ([Epochs(), keras.callbacks.TerminateOnNaN()], (None, None), AT_ONCE),
-        ([keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)], (), AT_ONCE),
+        ([], (), STEPS_AT_ONCE),
+        ([Epochs(), keras.callbacks.TerminateOnNaN()], (None, None), STEPS_AT_ONCE),
+        (
+            [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)],
+            (),
+            STEPS_AT_ONCE,
+        ),
         ([Epochs(), Counter()], (), 1),
         ([keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)], (), 1),
         ([], (None, 5), 1),
@@ -51,18 +55,18 @@ def test_how_many_steps_one_call_runs(callbacks, steps, expected):
 
 def test_on_a_gpu_more_steps_run_at_once(monkeypatch):
     monkeypatch.setattr(executions, "has_gpu", lambda: True)
-    assert steps_at_once([]) == AT_ONCE_ON_GPU
+    assert steps_at_once([]) == STEPS_AT_ONCE_ON_GPU
     assert steps_at_once([Counter()]) == 1
 
 
 def test_a_hook_sees_every_batch():
     counter, vae = Counter(), model()
     vae.fit(X, batch_size=10, verbose=0)
-    assert vae.steps_per_execution == AT_ONCE
+    assert vae.steps_per_execution == STEPS_AT_ONCE
     vae.fit(X, batch_size=10, callbacks=[counter], verbose=0)
     assert counter.seen == 10
     vae.fit(X, batch_size=10, verbose=0)
-    assert vae.steps_per_execution == AT_ONCE
+    assert vae.steps_per_execution == STEPS_AT_ONCE
 
 
 def test_a_number_of_steps_is_kept():
@@ -93,7 +97,7 @@ def test_a_loaded_model_goes_on_as_it_was_compiled(tmp_path, steps):
     model(steps_per_execution=steps).save(tmp_path / "model.keras")
     vae = keras.saving.load_model(tmp_path / "model.keras")
     vae.fit(X, batch_size=10, verbose=0)
-    assert vae.steps_per_execution == (3 if steps == 3 else AT_ONCE)
+    assert vae.steps_per_execution == (3 if steps == 3 else STEPS_AT_ONCE)
 
 
 def test_a_model_that_is_not_compiled_predicts_and_is_saved(tmp_path):

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-AT_ONCE = 16  # thresholds, each of which takes the memory of x
+THRESHOLDS_AT_ONCE = 16  # thresholds, each of which takes the memory of x
 
 
 class DiscretisedLogistic(tfd.Distribution):
@@ -80,15 +80,15 @@ class DiscretisedLogistic(tfd.Distribution):
         last = tf.constant(self.levels - 1, self.dtype)
 
         def add(first: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            k = first + tf.range(AT_ONCE, dtype=self.dtype)
+            k = first + tf.range(THRESHOLDS_AT_ONCE, dtype=self.dtype)
             threshold = (2 * k - 1) / last - 1
             weights = tf.where(k <= last, weight(k), 0)
-            return first + AT_ONCE, total + tf.reduce_sum(
+            return first + THRESHOLDS_AT_ONCE, total + tf.reduce_sum(
                 weights * tf.sigmoid((loc - threshold) / scale), axis=-1
             )
 
         start = (tf.ones([], self.dtype), tf.zeros_like(self.loc * self.scale))
-        steps = -(-(self.levels - 1) // AT_ONCE)
+        steps = -(-(self.levels - 1) // THRESHOLDS_AT_ONCE)
         return tf.while_loop(lambda first, _: first <= last, add, start, maximum_iterations=steps)[
             1
         ]

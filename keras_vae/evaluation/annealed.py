@@ -15,8 +15,8 @@ from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 from keras_vae.evaluation.weights import standard_errors, summary, warn_of_few
 from keras_vae.vae import VAE
 
-FEW = 2  # effective chains: below them one alone is the estimate
-TOO_FEW = (
+FEW_CHAINS = 2  # effective chains: below them one alone is the estimate
+TOO_FEW_CHAINS = (
     "the chains do not follow the temperature, and neither their log p(x) nor its standard error is "
     "to be trusted. Take more steps."
 )
@@ -111,7 +111,7 @@ def annealed_importance_sampling(
         most=annealer.most_rows,
     )
     sizes = found["effective_sample_sizes"]
-    warn_of_few(sizes, num_chains, FEW, "chains", TOO_FEW)
+    warn_of_few(sizes, num_chains, FEW_CHAINS, "chains", TOO_FEW_CHAINS)
     return AnnealedLogLikelihood(
         per_example=found["log_mean"] + log_label,
         standard_errors=standard_errors(sizes, num_chains),

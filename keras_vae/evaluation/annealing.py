@@ -25,7 +25,7 @@ from keras_vae.vae import VAE
 SCHEDULES = ("sigmoid", "linear")
 STARTS = ("prior", "posterior")
 STEEPNESS = 4.0  # of the sigmoid, as in Wu et al. 2017
-AT_ONCE = 256  # chains that are computed together, of all rows of a group
+CHAINS_AT_ONCE = 256  # chains that are computed together, of all rows of a group
 LEAST_PILOTS = 4  # chains of the run that finds the step sizes
 TARGET = 0.65  # of the acceptance rate
 RATE = 0.2  # of the adaptation of the logarithm of a step size
@@ -98,7 +98,7 @@ class Annealer:
     @property
     def most_rows(self) -> int:
         """How many rows a group has, if memory allows."""
-        return max(1, AT_ONCE // self.num_chains)
+        return max(1, CHAINS_AT_ONCE // self.num_chains)
 
     @property
     def pilots(self) -> int:

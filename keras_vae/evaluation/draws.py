@@ -7,13 +7,13 @@ import tensorflow as tf
 from keras_vae.randomness import stateless_seed
 from keras_vae.vae import VAE
 
-AT_ONCE = 250  # draws of z for each row in one call of the decoder
+DRAWS_AT_ONCE = 250  # draws of z for each row in one call of the decoder
 
 
 def blocks(num_samples: int) -> list[int]:
     """K cut into calls of the decoder: so many draws of each row at once, the rest last."""
-    whole, rest = divmod(num_samples, AT_ONCE)
-    return [AT_ONCE] * whole + [rest] * (rest > 0)
+    whole, rest = divmod(num_samples, DRAWS_AT_ONCE)
+    return [DRAWS_AT_ONCE] * whole + [rest] * (rest > 0)
 
 
 def seed_of_row(seed: int, number: tf.Tensor) -> tf.Tensor:

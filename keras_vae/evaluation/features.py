@@ -13,7 +13,7 @@ from keras_vae.data.source import Source, as_source
 from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 
 Features = Callable[[np.ndarray], Any] | None
-AT_ONCE = 500  # rows at most: what a function makes on the way is not known
+ROWS_AT_ONCE = 500  # rows at most: what a function makes on the way is not known
 
 
 def features_of(
@@ -74,7 +74,7 @@ def _features(x: Any, features: Features, rows: Rows, argument: str) -> np.ndarr
     size = computer.bytes_of_row(source)  # and a network that was not built is, from here
     identity = functools.partial(computer.identity, source)
     label = f"features of {argument}"
-    return rows(computer, source, size, label, identity, AT_ONCE)["features"]
+    return rows(computer, source, size, label, identity, ROWS_AT_ONCE)["features"]
 
 
 class _Computer:

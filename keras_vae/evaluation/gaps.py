@@ -13,8 +13,8 @@ from keras_vae.conditions import Given
 from keras_vae.data.source import Source
 from keras_vae.evaluation.annealing import require_labels
 from keras_vae.evaluation.bound import Estimate, estimate
-from keras_vae.evaluation.draws import AT_ONCE, blocks
-from keras_vae.evaluation.log_likelihood import FEW, TOO_FEW, LogLikelihood
+from keras_vae.evaluation.draws import DRAWS_AT_ONCE, blocks
+from keras_vae.evaluation.log_likelihood import FEW_SAMPLES, TOO_FEW_SAMPLES, LogLikelihood
 from keras_vae.evaluation.own_posterior import OwnPosterior, Parameters
 from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 from keras_vae.evaluation.weights import summary, warn_of_few
@@ -132,7 +132,7 @@ def inference_gaps(
     found = Rows(memory, progress, checkpoint)(
         _Bounds(own, num_samples),
         source,
-        own.bytes_of_row(source, min(num_samples, AT_ONCE)),
+        own.bytes_of_row(source, min(num_samples, DRAWS_AT_ONCE)),
         "inference gaps",
         functools.partial(
             identity_of,
@@ -146,7 +146,7 @@ def inference_gaps(
     )
     if log_p is None:
         sizes = found["effective_sample_sizes"]
-        warn_of_few(sizes, num_samples, FEW, "samples", TOO_FEW)
+        warn_of_few(sizes, num_samples, FEW_SAMPLES, "samples", TOO_FEW_SAMPLES)
     return InferenceGaps(
         log_likelihood=found["log_mean"] + log_label if log_p is None else log_p,
         optimised_bound=found["optimised"] + log_label,

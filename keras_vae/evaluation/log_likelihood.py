@@ -20,8 +20,8 @@ from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identi
 from keras_vae.evaluation.weights import effective_sample_sizes, standard_errors, warn_of_few
 from keras_vae.vae import VAE
 
-FEW = 10  # effective samples: below them the standard error is not to be trusted either
-TOO_FEW = (
+FEW_SAMPLES = 10  # effective samples: below them the standard error is not to be trusted either
+TOO_FEW_SAMPLES = (
     "q(z|x) misses where p(z|x) is, and their log p(x) is too low by an unknown amount. Take more "
     "samples, or evaluation.annealed_importance_sampling."
 )
@@ -148,7 +148,7 @@ def log_likelihood(
     )
     log_sum, log_sum_of_squares = found["log_sum"], found["log_sum_of_squares"]
     sizes = effective_sample_sizes(log_sum, log_sum_of_squares, num_samples)
-    warn_of_few(sizes, num_samples, FEW, "samples", TOO_FEW)
+    warn_of_few(sizes, num_samples, FEW_SAMPLES, "samples", TOO_FEW_SAMPLES)
     return LogLikelihood(
         per_example=log_sum - math.log(num_samples),
         standard_errors=standard_errors(sizes, num_samples),

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_vae import evaluation
 from keras_vae.evaluation import Estimate
-from keras_vae.evaluation.log_likelihood import FEW
+from keras_vae.evaluation.log_likelihood import FEW_SAMPLES
 from keras_vae.reproductions.study import Figure, Trained
 
 NATS = "nats per example"
@@ -19,9 +19,9 @@ def held_out(trained: Trained) -> dict[str, Figure]:
         seed=trained.seed,
         checkpoint=trained.folder / f"log_likelihood-{trained.num_samples}.npz",
     )
-    mean, few = found.mean, int(np.sum(found.effective_sample_sizes < FEW))
+    mean, few = found.mean, int(np.sum(found.effective_sample_sizes < FEW_SAMPLES))
     how = f"importance-weighted, {found.num_samples} draws, {mean.num_examples} test examples"
-    missed = f"test examples with fewer than {FEW} effective of {found.num_samples} draws"
+    missed = f"test examples with fewer than {FEW_SAMPLES} effective of {found.num_samples} draws"
     return {
         "-log p(x)": _of_estimate(mean, -1.0, how),
         "too few draws": Figure(float(few), f"of {mean.num_examples}", missed),
