@@ -19,6 +19,7 @@ from keras_vae.reproductions import STUDIES
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 README = ROOT / "README.md"
+TITLES = {"mnist": "MNIST", "frey_faces": "Frey Faces"}
 PICTURE = ROOT / ".github" / "bound-by-examples.png"
 BEGIN, END = "<!-- results: written by make results -->", "<!-- end of results -->"
 ERRORS = "Behind a ± stands the standard error over the examples; each row is one seed."
@@ -131,17 +132,21 @@ def picture(results: list[dict]) -> Figure:
     for result in results:
         if result["curve"]:
             curves[result["protocol"]["data"]].append(result)
-    figure = Figure(figsize=(5.5 * len(curves), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(curves), 4.6), layout="constrained")
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
     for axes, (data, found) in zip(panels, curves.items(), strict=True):
         for index, result in enumerate(found):
             _draw(axes, result, f"C{index}")
         tests = np.concatenate([result["curve"]["test_elbo"] for result in found])
         low, high = np.quantile(tests, 0.15), tests.max()  # the first epochs are far below
-        axes.set(title=data, xlabel="training examples seen", ylabel="ELBO, nats", xscale="log")
+        axes.set(
+            title=TITLES[data], xlabel="training examples seen", ylabel="ELBO, nats", xscale="log"
+        )
         axes.set_ylim(low, high + 0.1 * (high - low))
         axes.grid(alpha=0.3)
-        axes.legend(title="test (dotted: training, on the way)")
+        # Below: the curves fill the panel.
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 5}
+        axes.legend(title="latents; dotted: training, on the way", frameon=False, **below)
     return figure
 
 
@@ -154,7 +159,7 @@ def digest(results: list[dict]) -> str:
 def _draw(axes: Axes, result: dict, colour: str) -> None:
     curve, latents = result["curve"], result["variant"].split("-")[1]
     seen = curve["examples_seen"]
-    axes.plot(seen, curve["test_elbo"], color=colour, label=f"{latents} latents")
+    axes.plot(seen, curve["test_elbo"], color=colour, label=latents)
     axes.plot(seen, curve["training_elbo"], color=colour, linestyle=":")
 
 
