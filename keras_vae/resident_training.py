@@ -42,7 +42,11 @@ class ResidentTraining:
     def __init__(self, model: keras.Model, rows: ResidentRows) -> None:
         self.model, self.rows = model, rows
         self._step = tf.function(self._one, jit_compile=model.jit_compile, autograph=False)
-        self._between_workers = spans_workers(model.distribute_strategy)
+        strategy = model.distribute_strategy
+        self._between_workers = spans_workers(strategy)
+        # Else each number of rows that is left in a last batch is a graph of its own.
+        alone = strategy.num_replicas_in_sync == 1 and not self._between_workers
+        self._of_any_size = alone and not model.jit_compile
         run = self._next_one if self._between_workers else self._loop
         in_one = has_gpu() and model.jit_compile
         self._several = tf.function(run, autograph=False, jit_compile=in_one)
@@ -70,25 +74,29 @@ class ResidentTraining:
         logs = self._run(self._batch_size, full) if full else {}
         left = self.rows.size - self._next
         if full < steps and left:
-            logs = self._run(left, 1)
+            logs = self._run(left, 1, last=True)
         return logs
 
-    def _run(self, size: int, number: int) -> dict[str, tf.Tensor]:
+    def _run(self, size: int, number: int, last: bool = False) -> dict[str, tf.Tensor]:
         first, self._next = self._next, self._next + size * number
-        logs = self._several(tf.constant([first, number], tf.int64), size)
+        where = tf.constant([first, number, size], tf.int64)
+        logs = self._several(where, None if last and self._of_any_size else size)
         if not self._between_workers:
             return logs
         if first // self._batch_size % REPORTED == 0:
             self._reported = {"loss": self._loss()}
         return self._reported
 
-    def _loop(self, where: tf.Tensor, size: int) -> dict[str, tf.Tensor]:
-        """Steps on the batches that begin at `where[0]`, `where[1]` of them."""
-        first, number = tf.unstack(where)
-        places = tf.range(size, dtype=tf.int64)
+    def _loop(self, where: tf.Tensor, size: int | None) -> dict[str, tf.Tensor]:
+        """Steps on the batches that begin at `where[0]`, `where[1]` of them, of `where[2]` rows.
+
+        Their size is a Python number, too, where the graph is of that size.
+        """
+        first, number, rows = tf.unstack(where)
+        places = tf.range(rows if size is None else size, dtype=tf.int64)
 
         def step(done: tf.Tensor) -> tuple[tf.Tensor]:
-            self._step(first + done * size + places)
+            self._step(first + done * rows + places)
             return (done + 1,)
 
         tf.while_loop(lambda done: done < number, step, [tf.constant(0, tf.int64)])

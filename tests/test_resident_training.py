@@ -110,6 +110,15 @@ def test_a_later_fit_compiles_nothing():
     assert vae._executions._resident._several.experimental_get_tracing_count() == traced
 
 
+def test_another_number_of_rows_that_are_left_compiles_nothing():
+    vae, other = started(), started()
+    for rows in (33, 37, 39, 30):
+        vae.fit(BITS[:rows], batch_size=10, shuffle=False, verbose=0)
+        other.fit(tf.data.Dataset.from_tensor_slices(BITS[:rows]).batch(10), verbose=0)
+    assert vae._executions._resident._several.experimental_get_tracing_count() == 2
+    assert_same(vae, other)
+
+
 def held(vae) -> int:
     """How many rows are in memory for steps to come."""
     return int(tf.shape(vae._executions._resident.rows._tables["x"])[0])
