@@ -68,7 +68,7 @@ class Executions:
         model, resident = self.model, self._resident
         # A fixed number of steps goes on in the next epoch where it has stopped.
         elsewhere = steps is not None or model.run_eagerly or not model.compiled
-        if elsewhere or not can_lie(source):
+        if elsewhere or not can_lie(source, sample_weight):
             seed = EpochSeed()
             return batches(source, batch_size, sample_weight, seed, shuffle), seed
         if resident is None or not resident.rows.take(source, sample_weight, shuffle):
@@ -117,4 +117,6 @@ def steps_at_once(callbacks: Iterable[keras.callbacks.Callback], *steps: int | N
 
 
 def _hooks_into_batches(callback: keras.callbacks.Callback) -> bool:
-    return any(not getattr(callback, hook).__module__.startswith("keras.") for hook in PER_BATCH)
+    """Whether a hook is a user's: a function of Python's own, such as `seen.append`, is, too."""
+    modules = [getattr(callback, hook).__module__ or "" for hook in PER_BATCH]
+    return any(not module.startswith("keras.") for module in modules)

@@ -45,9 +45,18 @@ class Epochs(keras.callbacks.Callback):
         ),
         ([Epochs(), Counter()], (), 1),
         ([keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)], (), 1),
+        ([keras.callbacks.LambdaCallback(on_train_batch_end=[].insert)], (), 1),
         ([], (None, 5), 1),
     ],
-    ids=["nothing", "Keras's own", "an epoch's", "a batch's", "a lambda of a batch", "steps"],
+    ids=[
+        "nothing",
+        "Keras's own",
+        "an epoch's",
+        "a batch's",
+        "a lambda of a batch",
+        "a list",
+        "steps",
+    ],
 )
 def test_how_many_steps_one_call_runs(callbacks, steps, expected):
     assert steps_at_once(callbacks, *steps) == expected

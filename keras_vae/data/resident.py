@@ -5,8 +5,9 @@ import tensorflow as tf
 
 from keras_vae.data.pipeline import packed
 from keras_vae.data.source import Source
+from keras_vae.devices import has_gpu
 
-LIMIT = 2**30  # bytes of x; what is larger stays with tf.data, in the host's memory
+LIMIT = 2**30  # bytes; what is larger stays with tf.data, in the host's memory
 
 
 class ResidentRows:
@@ -27,9 +28,11 @@ class ResidentRows:
         self, source: Source, sample_weight: np.ndarray | None = None, shuffle: bool = True
     ) -> None:
         self._recipe = source.take(slice(0))  # how a batch is made, without the rows
+        tables = _tables(source, sample_weight)
+        self._dtypes = {name: value.dtype for name, value in tables.items()}
         self._tables = {
-            name: tf.Variable(value, trainable=False, shape=(None, *value.shape[1:]))
-            for name, value in _tables(source, sample_weight).items()
+            name: tf.Variable(_lying(value), trainable=False, shape=(None, *value.shape[1:]))
+            for name, value in tables.items()
         }
         self._order = tf.Variable(tf.zeros(0, tf.int64), trainable=False, shape=(None,))
         self._seed = tf.Variable([0, 0], trainable=False, dtype=tf.int64)
@@ -42,7 +45,7 @@ class ResidentRows:
         if not self._is_like(source, tables):
             return False
         for name, value in tables.items():
-            self._tables[name].assign(value)
+            self._tables[name].assign(_lying(value))
         self._shuffle, self.size = shuffle, len(source)
         return True
 
@@ -62,21 +65,33 @@ class ResidentRows:
     def batch(self, places: tf.Tensor) -> object:
         """The rows at these places of the order, `[B]`, as a model's step takes them."""
         rows = tf.gather(self._order.read_value(), places)
-        found = {name: tf.gather(v, rows) for name, v in self._tables.items()}
+        found = {
+            name: tf.cast(tf.gather(table, rows), self._dtypes[name])
+            for name, table in self._tables.items()
+        }
         seed = tf.random.fold_in(self._seed, tf.cast(places[0], tf.int32))
         return packed(self._recipe.batch(found.pop("x"), seed), found)
 
     def _is_like(self, source: Source, tables: dict[str, np.ndarray]) -> bool:
         """Whether a step that was compiled for the rows before can take these."""
-        own = {name: (v.dtype, v.shape[1:]) for name, v in self._tables.items()}
-        new = {name: (tf.as_dtype(v.dtype), v.shape[1:]) for name, v in tables.items()}
+        own = {name: (self._dtypes[name], v.shape[1:]) for name, v in self._tables.items()}
+        new = {name: (v.dtype, v.shape[1:]) for name, v in tables.items()}
         recipes = [(r.divisor, r.dynamic) for r in (self._recipe, source)]
         return own == new and recipes[0] == recipes[1]
 
 
-def can_lie(source: Source) -> bool:
-    """Whether the rows are an array that is not too large."""
-    return isinstance(source.values, np.ndarray) and source.values.nbytes <= LIMIT
+def can_lie(source: Source, sample_weight: np.ndarray | None = None) -> bool:
+    """Whether the rows are an array, and not too large with all that goes with them."""
+    if not isinstance(source.values, np.ndarray):
+        return False
+    return sum(value.nbytes for value in _tables(source, sample_weight).values()) <= LIMIT
+
+
+def _lying(value: np.ndarray) -> np.ndarray:
+    """A table as a device holds it: TensorFlow keeps int32 in the host's memory, where a step
+    that XLA has compiled for a GPU cannot read it.
+    """
+    return value.astype("int64") if value.dtype == np.int32 and has_gpu() else value
 
 
 def _tables(source: Source, sample_weight: np.ndarray | None) -> dict[str, np.ndarray]:

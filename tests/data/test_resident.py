@@ -88,3 +88,18 @@ def test_what_is_sparse_or_too_large_stays_with_the_pipeline():
     assert can_lie(Source(GREY))
     assert not can_lie(Source(scipy.sparse.csr_matrix(GREY)))
     assert not can_lie(Source(np.broadcast_to(np.uint8(0), (LIMIT + 1, 1))))
+    half = np.broadcast_to(np.uint8(0), (LIMIT // 2 + 1, 1))
+    assert can_lie(Source(half))
+    assert not can_lie(Source(half, condition=half))
+    assert not can_lie(Source(half), sample_weight=half)
+
+
+def test_on_a_gpu_no_table_is_of_int32(monkeypatch):
+    """TensorFlow would keep it in the host's memory."""
+    monkeypatch.setattr("keras_vae.data.resident.has_gpu", lambda: True)
+    source = Source(GREY.astype("int32"), condition=CLASSES.astype("int32"))
+    rows = ResidentRows(source)
+    assert tf.int32 not in [table.dtype for table in rows._tables.values()]
+    assert_equal(resident(None, rows=rows), pipeline(source))
+    assert rows.take(source[:9], None, shuffle=True)
+    assert not rows.take(Source(GREY.astype("int64"), condition=CLASSES), None, shuffle=True)
