@@ -17,8 +17,11 @@ def use_native_adam(optimizer: keras.optimizers.Optimizer) -> None:
     a whole step takes 4.0 ms with the kernel and 5.3 without.
 
     Only the object's `update_step` changes: its learning rate, state, configuration and
-    all that Keras does around the update stay. Other optimizers are left as they are.
+    all that Keras does around the update stay. Other optimizers are left as they are; of one
+    that scales the loss, as float16 needs it, it is the one inside.
     """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
     if type(optimizer) in SAME_UPDATE and not optimizer.amsgrad:
         optimizer.update_step = functools.partial(_update, optimizer)
 

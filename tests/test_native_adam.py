@@ -73,6 +73,15 @@ def test_the_kernel_is_used_where_it_is_adam_and_nowhere_else():
     assert [name for name, is_used in used.items() if not is_used] == list(OPTIMIZERS)[-3:]
 
 
+def test_the_optimizer_inside_one_that_scales_the_loss_uses_it_too():
+    scaled = lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1), 8.0)  # noqa: E731
+    native, plain = scaled(), scaled()
+    own = native.inner_optimizer.update_step
+    use_native_adam(native)
+    assert native.inner_optimizer.update_step != own
+    np.testing.assert_allclose(path(native, False), path(plain, False), rtol=2e-5, atol=1e-6)
+
+
 def test_the_configuration_stays_keras_own():
     native = keras.optimizers.Adam(0.1)
     use_native_adam(native)
