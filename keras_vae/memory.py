@@ -19,7 +19,8 @@ def keep_freed_memory() -> None:
     A step's tensors are of a megabyte or so. glibc gives such blocks back to the system when
     they are freed, and the next step faults them in again, page by page: 300 page faults a
     step on 784-400-20-400-784 (two cores, batch 128), none with this, and 1.14 to 1.28 times
-    as many images a second. The price is up to 256 MiB that stay with the process.
+    as many images a second. The price is what stays with the process: up to 256 MiB for each of
+    glibc's arenas, of which threads that allocate at the same time have one each.
     """
     tuned = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     library = ctypes.CDLL(None) if os.name == "posix" else None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.distributions import independent
 
 # Factors between 1/2 and 1, whose product is at least 2^-16.
 FACTORS = 16
@@ -22,8 +23,8 @@ class Bits(tfd.Bernoulli):
         return -tf.math.softplus((1 - 2 * tf.cast(event, logits.dtype)) * logits)
 
 
-# TFP's Independent makes its base class where its part is no composite tensor, as Bits is none.
-class IndependentBits(tfd.Independent.__bases__[0]):
+# `tfd.Independent(...)` makes one of this class where its part is no composite tensor, as Bits.
+class IndependentBits(independent._Independent):
     """Bits of the last dimensions as one event: the sum of their log densities.
 
     With m = sigmoid(logits) and y = (1 - 2x) logits
