@@ -1,9 +1,12 @@
-"""How much arithmetic a step is, and how much this machine can do: `python arithmetic.py`."""
+"""How much arithmetic a step is, and how much a machine can do: `python arithmetic.py THREADS`."""
 
 import itertools
 import json
+import os
 import statistics
+import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 from peers.protocol import Work
@@ -40,32 +43,70 @@ def flop(work: Work) -> int:
 
 
 def bytes_moved(work: Work, weights: int) -> int:
-    """Bytes that a training step must move at least, float32, if only products stay in cache.
+    """Bytes that a training step moves between memory and cores, if all but these stay there.
 
-    Weights are read forwards and backwards and their gradients written; Adam reads weight,
-    gradient and two moments and writes three: ten times the weights. The parameters of
-    p(x|z) are written and read by the product, the density and their gradients: four times.
+    Adam reads and writes a weight and two moments of each, in float32; of an image its bytes
+    are read.
     """
-    outputs = PIXELS if work.likelihood == "bernoulli" else 3 * PIXELS * work.components
-    return 4 * (10 * weights + 4 * work.batch * work.samples * outputs)
+    return 6 * 4 * weights + PIXELS * work.batch
 
 
-def product_rate(precision: str, size: int = 2048, runs: int = 7) -> float:
-    """Floating point operations per second of a square product, the median of `runs`.
+def least_seconds(work: Work, weights: int, rates: dict[str, float]) -> float:
+    """Of one image: of the products, or of the bytes, which may pass at the same time."""
+    products_ = flop(work) / rates[work.precision]
+    if work.task != "fit":
+        return products_
+    return max(products_, bytes_moved(work, weights) / work.batch / rates["bytes"])
+
+
+def product_rate(precision: str, size: int, count: int = 1, runs: int = 7) -> float:
+    """Floating point operations per second of square products, the median of `runs`.
 
     TensorFlow's, whose library is the one that the package's networks run on.
+
+    Args:
+        precision: of the factors.
+        size: of a side.
+        count: of the products in one call, so that a call costs nothing beside them.
+        runs: calls that are timed.
     """
     import tensorflow as tf
 
-    factor = tf.cast(np.random.default_rng(0).normal(size=(size, size)), precision)
-    product = tf.function(lambda a: tf.reduce_sum(tf.matmul(a, a)))
-    product(factor)
-    rates = []
+    factor = np.random.default_rng(0).normal(size=(size, size)) / size**0.5
+    factor = tf.cast(factor.astype("float32"), precision)
+
+    @tf.function
+    def product() -> tf.Tensor:
+        found = factor
+        for _ in tf.range(count):
+            found = tf.matmul(factor, found)
+        return tf.reduce_sum(found)
+
+    return 2 * count * size**3 / _median_seconds(lambda: float(product()), runs)
+
+
+def byte_rate(size: int = 2**25, runs: int = 7) -> float:
+    """Bytes per second of adding one large array to another in place: two reads and a write."""
+    import tensorflow as tf
+
+    total, added = tf.Variable(tf.zeros(size)), tf.ones(size)
+
+    @tf.function
+    def add() -> tf.Tensor:
+        total.assign_add(added)
+        return total[0]
+
+    return 3 * 4 * size / _median_seconds(lambda: float(add()), runs)
+
+
+def _median_seconds(call: Callable[[], float], runs: int) -> float:
+    call()
+    seconds = []
     for _ in range(runs):
         begun = time.perf_counter()
-        float(product(factor))
-        rates.append(2 * size**3 / (time.perf_counter() - begun))
-    return statistics.median(rates)
+        call()
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)
 
 
 def _chain(widths: tuple[int, ...]) -> int:
@@ -81,5 +122,15 @@ def _convolutions(latent: int, parameters: int) -> tuple[int, int]:
     return encoder, decoder
 
 
+def rates(threads: int) -> dict[str, float]:
+    """What this machine can do with so many cores, or its GPU."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    import tensorflow as tf
+
+    size, count = (8192, 20) if tf.config.list_physical_devices("GPU") else (2048, 1)
+    found = {name: product_rate(name, size, count) for name in ("float32", "bfloat16")}
+    return found | {"bytes": byte_rate()}
+
+
 if __name__ == "__main__":
-    print(json.dumps({name: product_rate(name) for name in ("float32", "bfloat16")}))
+    print(json.dumps(rates(int(sys.argv[1]))))

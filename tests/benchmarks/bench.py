@@ -23,12 +23,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import speed_table
 from peers.protocol import Work
 from turns import OURS, SYSTEMS, Measured, System, in_turn, ratios, start
-from workloads import GROWING, SIZES, WORKLOADS, examples, growing, title, workload
+from workloads import GROWING, SIZES, WORKLOADS, examples, growing, threads, title, warm, workload
 
 PAIRS = 5
 PEERS = Path(__file__).parent / "peers"
@@ -40,7 +41,7 @@ print(json.dumps({name: found[name] for name in sys.argv[1:] if name in found}))
 """
 # Starts and seeds differ in the bound after few epochs, by about what the last one has gained;
 # what is trained wrongly differs by more.
-ALIKE = 0.03
+ALIKE = 0.02
 GROWING_PAIRS = 3
 
 
@@ -49,11 +50,12 @@ def main() -> int:
     options = _options()
     systems = tuple(s for s in SYSTEMS if s == OURS or s.name in options.systems)
     report = begun(options.json, machine(options.size, systems), options.pairs)
-    report["product_rate"] = product_rates()
+    report["rates"] = rates(threads(options.size))
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
             work = workload(name, options.size, Path(folder))
-            measured = in_turn(systems, work, options.pairs if work.task != "until" else 1)
+            pairs = options.pairs if work.task != "until" else 1
+            measured = in_turn(systems, work, pairs, warm(name, options.size))
             commit = report["machine"]["commit"]
             count = examples(work, *SIZES[options.size][name])
             report["workloads"][name] = summary(work, count, measured) | {"commit": commit}
@@ -61,12 +63,15 @@ def main() -> int:
             _write(options.json, report)
         if options.start:
             report["start"] = starts(systems, Path(folder), options.pairs)
-            print(json.dumps(report["start"], indent=1))
+            print("\n".join(speed_table.start(report, [s.name for s in systems])), flush=True)
+            _write(options.json, report)
         if options.grow:
-            report["growth"] = growth(systems, options.size, Path(folder))
-            names = [system.name for system in systems]
-            print("\n".join(speed_table.growth(report, names)))
-    _write(options.json, report)
+            report["growth"] = {}
+            for name, found in growth(systems, options.size, Path(folder)):
+                report["growth"][name] = found
+                print(name, flush=True)
+                _write(options.json, report)
+            print("\n".join(speed_table.growth(report, [s.name for s in systems])))
     return 1 if any(unlike(report["workloads"][name]) for name in options.only) else 0
 
 
@@ -74,6 +79,9 @@ def begun(path: Path | None, here: dict, pairs: int) -> dict:
     """The report to write to: one of the same machine, libraries and size goes on.
 
     Each workload keeps the commit that it was measured at.
+
+    Raises:
+        SystemExit: if there is a report of others: it is not written over.
     """
     if path is not None and path.exists():
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -81,6 +89,10 @@ def begun(path: Path | None, here: dict, pairs: int) -> dict:
         same = [{k: v for k, v in m.items() if k not in passing} for m in (report["machine"], here)]
         if same[0] == same[1] and report["pairs"] == pairs:
             return {**report, "machine": here}
+        sys.exit(
+            f"{path} is of another machine, other systems, libraries, sizes or pairs, and is kept. "
+            "Name another file with --json, or delete it."
+        )
     return {"machine": here, "pairs": pairs, "workloads": {}}
 
 
@@ -139,40 +151,36 @@ def table(report: dict) -> str:
         if "unsupported" in seen:
             rows.append(f"| {system} | - | {seen['unsupported']} | | |")
             continue
+        if report["work"]["task"] == "until":
+            rows.append(f"| {system} | {seen['found']} | | {seen['peak_mib']:,.0f} | |")
+            continue
         middle, low, high = seen["times_as_fast"]
         bound = "" if seen["bound"] is None else f"{seen['bound']:.2f}"
         rows.append(
             f"| {system} | {seen['images_per_second']:,.0f} | {middle:.2f} ({low:.2f} to {high:.2f})"
             f" | {seen['peak_mib']:,.0f} | {bound} |"
         )
-        if report["work"]["task"] == "until":
-            rows.append(f"| | {seen['found']} | | | |")
     rows += [f"\nNot alike: {difference}" for difference in unlike(report)]
     return "\n".join(rows)
 
 
-def starts(systems: tuple[System, ...], folder: Path, pairs: int) -> dict[str, list[float]]:
+def starts(systems: tuple[System, ...], folder: Path, pairs: int) -> dict[str, list[dict]]:
     """Seconds from starting Python to the end of the first step on one batch, in turn."""
     work = workload("W1", "short", folder)
-    work = dataclasses.replace(work, batch=SIZES["short"]["W1"][0])
-    seconds: dict[str, list[float]] = {system.name: [] for system in systems}
+    work = dataclasses.replace(work, batch=SIZES["short"]["W1"][0], alike=False)
+    seconds: dict[str, list[dict]] = {system.name: [] for system in systems}
     for _ in range(pairs):
         for system in systems:
             seconds[system.name].append(start(system, work))
     return seconds
 
 
-def growth(systems: tuple[System, ...], size: str, folder: Path) -> dict:
-    """What `summary` says of W1, as one setting grows."""
-    found = {}
+def growth(systems: tuple[System, ...], size: str, folder: Path) -> Iterator[tuple[str, dict]]:
+    """What `summary` says of W1, as one setting grows, by setting."""
     for setting, values in GROWING.items():
         for value in values:
             work, count = growing(setting, value, size, folder)
-            found[f"{setting}={value}"] = summary(
-                work, count, in_turn(systems, work, GROWING_PAIRS)
-            )
-            print(f"{setting}={value}", flush=True)
-    return found
+            yield f"{setting}={value}", summary(work, count, in_turn(systems, work, GROWING_PAIRS))
 
 
 def machine(size: str, systems: tuple[System, ...]) -> dict:
@@ -193,18 +201,19 @@ def machine(size: str, systems: tuple[System, ...]) -> dict:
     }
 
 
-def product_rates() -> dict[str, float]:
-    """FLOP per second of the machine's products, by precision; in a process that ends."""
-    command = [sys.executable, str(PEERS.parent / "arithmetic.py")]
+def rates(threads: int) -> dict[str, float]:
+    """What the machine can do with so many cores, or its GPU; asked in a process that ends."""
+    command = [sys.executable, str(PEERS.parent / "arithmetic.py"), str(threads)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def gpu() -> dict[str, str]:
-    """Its name, where there is one."""
+    """The first one's name, where there is one."""
     if shutil.which("nvidia-smi") is None:
         return {}
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    return {"gpu": subprocess.run(command, capture_output=True, text=True).stdout.strip()}
+    names = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    return {"gpu": names[0]} if names else {}
 
 
 def versions(systems: tuple[System, ...]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
-from arithmetic import bytes_moved, flop
+from arithmetic import bytes_moved, flop, least_seconds
 from peers.protocol import Work
 from workloads import GROWING, title
 
@@ -13,6 +13,7 @@ SPEED = Path(__file__).parent / "results" / "speed"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- speed: written by make results -->", "<!-- end of speed -->"
 OURS = "keras_vae"
+_PRECISIONS = ("float32", "bfloat16")
 GROWN = {"batch": "batches of", "samples": "IWAE, K =", "latent": "latents:"}
 
 
@@ -31,17 +32,16 @@ def table(report: dict) -> str:
     systems = list(dict.fromkeys(n for w in report["workloads"].values() for n in w["systems"]))
     peers = [name for name in systems if name != OURS]
     machine = report["machine"]
+    commits = dict.fromkeys(workload["commit"] for workload in report["workloads"].values())
     lines = [
         f"{machine.get('gpu', machine['processor'])}, {machine['cores']} cores, {report['pairs']} "
         f"runs of each in turn. "
-        f"{versions(machine, systems)}",
+        f"{versions(machine, systems)} Commit {', '.join(commits)}.",
         "",
         f"| | {OURS}, images/s | " + " | ".join(peers) + " |",
         "|---|---|" + "---|" * len(peers),
     ]
-    for _, workload in sorted(report["workloads"].items()):
-        if workload["work"]["task"] != "until":
-            lines.append(row(workload, peers))
+    lines += [row(workload, peers) for _, workload in _in_order(report)]
     parts = [f(report, systems) for f in (until, start, shares, memory, growth)]
     return "\n\n".join("\n".join(part) for part in [lines, *parts] if part)
 
@@ -68,10 +68,7 @@ def until(report: dict, systems: list[str]) -> list[str]:
     lines = []
     for workload in found:
         targets = [f"{target:g}" for target in workload["work"]["targets"]]
-        lines.append(
-            "| W7: seconds of training until the test bound passes | " + " | ".join(targets) + " |"
-        )
-        lines.append("|---|" + "---|" * len(targets))
+        lines += _head("W7, one run: seconds of training until the test bound passes", targets)
         for name in systems:
             seen = workload["systems"].get(name, {"unsupported": ""})
             if "unsupported" not in seen:
@@ -85,43 +82,42 @@ def until(report: dict, systems: list[str]) -> list[str]:
 
 
 def start(report: dict, systems: list[str]) -> list[str]:
-    """The seconds from Python's start to the first step, in words."""
-    seconds = report.get("start", {})
-    medians = {name: statistics.median(seconds[name]) for name in systems if name in seconds}
-    words = ", ".join(f"{name} {median:.1f}" for name, median in medians.items())
-    return [f"Seconds from starting Python to the end of the first step: {words}."] if words else []
+    """The seconds from Python's start to the first step, and what they are of."""
+    if "start" not in report:
+        return []
+    lines = _head("seconds from starting Python to the end of the first step", systems)
+    for part in report["start"][OURS][0]:
+        medians = [statistics.median(s[part] for s in report["start"][name]) for name in systems]
+        lines.append(f"| {part} | {' | '.join(f'{seconds:.1f}' for seconds in medians)} |")
+    return lines
 
 
 def shares(report: dict, systems: list[str]) -> list[str]:
-    """What the products of each workload are, and the share of the machine's rate of them."""
-    if "product_rate" not in report:
+    """What each workload needs at least, and the share of that in the time that it took."""
+    if "rates" not in report:
         return []
-    rates = report["product_rate"]
-    words = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in rates.items())
-    lines = [
-        f"| share of the rate of a large product: {words} | MFLOP an image | MB a step | "
-        + " | ".join(systems)
-        + " |",
-        "|---|" + "---|" * (2 + len(systems)),
-    ]
-    for name, workload in sorted(report["workloads"].items()):
-        work = Work(**workload["work"])
-        if work.task != "until":
-            needed = flop(work)
-            bytes_ = bytes_moved(work, workload["systems"][OURS]["weights"]) / 1e6
-            cells = [f"{needed / 1e6:,.1f}", f"{bytes_:,.0f}" if work.task == "fit" else ""]
-            cells += [
-                "" if speed is None else f"{speed * needed / rates[work.precision]:.2f}"
-                for speed in _each(workload, systems, "images_per_second")
-            ]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    rates = report["rates"]
+    words = ", ".join(f"{rates[name] / 1e9:,.0f} GFLOP/s in {name}" for name in _PRECISIONS)
+    words += f", {rates['bytes'] / 1e9:,.0f} GB/s"
+    columns = ["MFLOP an image", "MB a step", *systems]
+    lines = _head(f"share of what the machine can do: {words}", columns)
+    for name, workload in _in_order(report):
+        work, weights = Work(**workload["work"]), workload["systems"][OURS]["weights"]
+        least = least_seconds(work, weights, rates)
+        moved = f"{bytes_moved(work, weights) / 1e6:,.1f}" if work.task == "fit" else ""
+        cells = [f"{flop(work) / 1e6:,.1f}", moved]
+        cells += [
+            "" if speed is None else f"{speed * least:.2f}"
+            for speed in _each(workload, systems, "images_per_second")
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
 def memory(report: dict, systems: list[str]) -> list[str]:
-    """The most memory that was resident."""
-    lines = ["| peak memory, MiB | " + " | ".join(systems) + " |", "|---|" + "---|" * len(systems)]
-    for name, workload in sorted(report["workloads"].items()):
+    """The most memory of the host that was resident in a run."""
+    lines = _head("peak memory of the host, MiB", systems)
+    for name, workload in _in_order(report):
         cells = ["" if m is None else f"{m:,.0f}" for m in _each(workload, systems, "peak_mib")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -131,10 +127,7 @@ def growth(report: dict, systems: list[str]) -> list[str]:
     """Images per second of each system, and our memory, as one setting of W1 grows."""
     if "growth" not in report:
         return []
-    lines = [
-        "| W1, images/s with | " + " | ".join(systems) + f" | {OURS}, MiB |",
-        "|---|" + "---|" * (1 + len(systems)),
-    ]
+    lines = _head("W1, images/s with", [*systems, f"{OURS}, MiB"])
     for setting, values in GROWING.items():
         for value in values:
             found = report["growth"][f"{setting}={value}"]
@@ -143,6 +136,16 @@ def growth(report: dict, systems: list[str]) -> list[str]:
             cells.append(f"{found['systems'][OURS]['peak_mib']:,.0f}")
             lines.append(f"| {GROWN[setting]} {value:,} | {' | '.join(cells)} |")
     return lines
+
+
+def _head(corner: str, columns: list[str]) -> list[str]:
+    return [f"| {corner} | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+
+
+def _in_order(report: dict) -> list[tuple[str, dict]]:
+    """The workloads of which a run is always the same work."""
+    found = sorted(report["workloads"].items())
+    return [(name, workload) for name, workload in found if workload["work"]["task"] != "until"]
 
 
 def _each(workload: dict, systems: list[str], figure: str) -> list[float | None]:

@@ -19,8 +19,8 @@ import bench
 import floor
 import speed_table
 import workloads
-from arithmetic import bytes_moved, flop, product_rate, products
-from turns import Measured, System, in_turn, ratios
+from arithmetic import byte_rate, bytes_moved, flop, least_seconds, product_rate, products
+from turns import Measured, System, in_turn, ratios, start
 from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
@@ -41,6 +41,8 @@ class Toy(Peer):
         if sys.argv[1] == "fails" and self.runs == 2:
             raise ValueError("no more")
         return {{"runs": self.runs}}
+    def device(self):
+        return "gpu" if sys.argv[1] == "elsewhere" else "cpu"
     def bound(self):
         return self.runs - 100.0
 serve(Toy())
@@ -85,6 +87,24 @@ def test_a_system_that_fails_is_named_with_its_error(toy, work):
         in_turn((toy("fails"),), work, 3)
 
 
+def test_a_system_that_computes_elsewhere_is_refused(toy, work):
+    with pytest.raises(RuntimeError, match=r"on the same.*'one': 'cpu', 'elsewhere': 'gpu'"):
+        in_turn((toy("one"), toy("elsewhere")), work, 1)
+
+
+def test_runs_off_the_clock_are_not_counted(toy, work):
+    seen = in_turn((toy("one"),), work, 2, warm=5)["one"]
+    assert len(seen.seconds) == 2
+    assert seen.found == {"runs": 7}
+
+
+def test_the_first_step_is_told_from_what_comes_before_it(toy, work):
+    seconds = start(toy("one"), work)
+    parts = [seconds[part] for part in ("imports", "model", "first step")]
+    assert min(parts) > 0
+    assert sum(parts) == pytest.approx(seconds["all"])
+
+
 def test_ratios_are_of_pairs():
     assert ratios([1.0, 2.0, 4.0], [2.0, 2.0, 12.0]) == (2.0, 1.0, 3.0)
 
@@ -92,7 +112,9 @@ def test_ratios_are_of_pairs():
 def summary(gained=0.0, **theirs):
     ours = Measured([1.0, 2.0], 10, -100.0, gained)
     other = dataclasses.replace(ours, **theirs)
-    return bench.summary(WORKLOADS["W1"], 512, {"keras_vae": ours, "other": other})
+    return bench.summary(WORKLOADS["W1"], 512, {"keras_vae": ours, "other": other}) | {
+        "commit": "abc"
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,7 +122,7 @@ def summary(gained=0.0, **theirs):
     [
         ({}, []),
         ({"bound": -101.0}, []),
-        ({"bound": -110.0}, ["other: bound -110, keras_vae -100"]),
+        ({"bound": -103.0}, ["other: bound -103, keras_vae -100"]),
         ({"weights": 11}, ["other: weights 11, keras_vae 10"]),
         ({"unsupported": "no", "bound": None}, []),
     ],
@@ -123,9 +145,10 @@ def test_a_report_goes_on_where_all_is_as_it_was(tmp_path):
     other = {**now, "processor": "Q"}
     assert bench.begun(path, now, 5) == {**report, "machine": now}
     for here, pairs in ((now, 7), (other, 5)):
-        fresh = {"machine": here, "pairs": pairs, "workloads": {}}
-        assert bench.begun(path, here, pairs) == fresh
+        with pytest.raises(SystemExit, match=r"is kept\. Name another file"):
+            bench.begun(path, here, pairs)
     assert bench.begun(None, now, 5)["workloads"] == {}
+    assert bench.begun(tmp_path / "new.json", now, 5)["workloads"] == {}
 
 
 def test_the_arithmetic_of_a_step_is_that_of_its_products():
@@ -137,7 +160,17 @@ def test_the_arithmetic_of_a_step_is_that_of_its_products():
     assert products(iwae) == 784 * 200 + 200 * 200 + 200 * 100 + 50 * (
         50 * 200 + 200 * 200 + 200 * 784
     )
-    assert bytes_moved(work, 1000) == 4 * (10_000 + 4 * 128 * 784)
+    assert bytes_moved(work, 1000) == 24 * 1000 + 128 * 784
+
+
+def test_the_least_time_is_that_of_products_or_that_of_bytes():
+    work = WORKLOADS["W1"]
+    moved = bytes_moved(work, 1000) / 128
+    fast, slow = 1e30, 2.0
+    assert least_seconds(work, 1000, {"float32": slow, "bytes": fast}) == flop(work) / slow
+    assert least_seconds(work, 1000, {"float32": fast, "bytes": slow}) == moved / slow
+    encoded = WORKLOADS["W6"]
+    assert least_seconds(encoded, 1000, {"float32": slow, "bytes": 1e-9}) == flop(encoded) / slow
 
 
 def test_the_arithmetic_of_convolutions_is_what_tensorflow_counts():
@@ -155,15 +188,22 @@ def test_the_arithmetic_of_convolutions_is_what_tensorflow_counts():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_rate_of_products_is_of_products(monkeypatch, precision):
-    """A product that takes a second, by a clock of ours."""
+    """A call takes a second, by a clock of ours."""
     clock = itertools.count()
     monkeypatch.setattr("arithmetic.time.perf_counter", lambda: next(clock))
     assert product_rate(precision, size=4) == 2 * 4**3
+    assert product_rate(precision, size=4, count=3) == 3 * 2 * 4**3
+
+
+def test_the_rate_of_bytes_is_of_two_reads_and_a_write(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("arithmetic.time.perf_counter", lambda: next(clock))
+    assert byte_rate(size=10) == 3 * 4 * 10
 
 
 def test_growth_changes_one_setting_and_nothing_else(toy, monkeypatch, tmp_path):
     monkeypatch.setattr(workloads, "write", lambda work, *sizes: data(tmp_path, sizes[0]))
-    found = bench.growth((toy("keras_vae"), toy("none")), "full", tmp_path)
+    found = dict(bench.growth((toy("keras_vae"), toy("none")), "full", tmp_path))
     assert list(found) == [f"{k}={v}" for k, values in workloads.GROWING.items() for v in values]
     for name, grown in found.items():
         setting, value = name.split("=")
@@ -184,30 +224,33 @@ def test_the_table_has_the_ratios_of_the_report():
         "machine": {"processor": "P", "cores": 2, "versions": {"keras": "3"}},
         "pairs": 2,
         "workloads": {"W1": summary(seconds=[2.0, 8.0])},
-        "start": {"keras_vae": [5.0], "other": [3.0]},
+        "start": {
+            "keras_vae": [{"imports": 4.0, "all": 5.0}, {"imports": 5.0, "all": 6.0}],
+            "other": [{"imports": 1.0, "all": 3.0}],
+        },
     }
     table = speed_table.table(report)
     assert (
         "| W1: `fit`, 784-400-20-400-784, float32, batch 128 | 341 | 3.00 (2.00 to 4.00) |" in table
     )
-    assert "keras_vae 5.0, other 3.0" in table
-    assert "peak memory, MiB" in table
-    assert "share of the rate" not in table  # nothing is told that was not measured
+    assert "Commit abc." in table
+    assert "| imports | 4.5 | 1.0 |\n| all | 5.5 | 3.0 |" in table
+    assert "peak memory of the host, MiB" in table
+    assert "share of what" not in table  # nothing is told that was not measured
 
 
 def test_the_tables_have_shares_memory_and_growth():
     images = flop(WORKLOADS["W1"])
     grown = {f"{k}={v}": summary() for k, values in workloads.GROWING.items() for v in values}
     report = {
-        "product_rate": {"float32": 1000.0 * images, "bfloat16": 1.0},
-        "workloads": {"W1": summary(peak_mib=50.0), "W7": summary()},
+        "rates": {"float32": 1000.0 * images, "bfloat16": 1.0, "bytes": 1e12},
+        "workloads": {"W1": summary(peak_mib=50.0)},
         "growth": grown | {"samples=50": summary(unsupported="it has none")},
     }
     names = ["keras_vae", "other"]
-    megabytes = 4 * (10 * 10 + 4 * 128 * 784) / 1e6
     # 512 images in a second and in two: 341 in a second and a half.
     assert speed_table.shares(report, names)[2] == (
-        f"| W1 | {images / 1e6:.1f} | {megabytes:.0f} | 0.34 | 0.34 |"
+        f"| W1 | {images / 1e6:.1f} | 0.1 | 0.34 | 0.34 |"
     )
     assert speed_table.memory(report, names)[2] == "| W1 | 0 | 50 |"
     rows = speed_table.growth(report, names)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -40,7 +41,7 @@ class System:
         if self.environment is None:
             return sys.executable
         folder = ENVIRONMENTS / self.environment
-        pins = HERE / "peers" / f"requirements-{self.environment}.txt"
+        pins = _pins(self.environment)
         made = folder / "pins.txt"
         if not made.exists() or made.read_text() != pins.read_text():
             print(f"Making {folder}: once, a few minutes.", flush=True)
@@ -72,7 +73,7 @@ class Measured:
         weights: how many trainable numbers.
         bound: on the test images after the runs, nats per image.
         gained: how much of it in the last run.
-        peak_mib: resident memory.
+        peak_mib: resident memory, of the host.
         found: what the last run returned.
         unsupported: why there is nothing.
     """
@@ -130,12 +131,22 @@ class Process:
             self.child.communicate(json.dumps({"do": "quit"}) + "\n", timeout=60)
 
 
-def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Measured]:
-    """Each system, once to warm up and `pairs` times to be counted: A B C A B C."""
+def in_turn(
+    systems: tuple[System, ...], work: Work, pairs: int, warm: int = 1
+) -> dict[str, Measured]:
+    """Each system, `warm` times off the clock and `pairs` times to be counted: A B C A B C.
+
+    Raises:
+        RuntimeError: if a system fails, or does not compute on what the others compute on.
+    """
     measured = {system.name: Measured() for system in systems}
     processes = {system.name: Process(system, work) for system in systems}
     try:
-        for name, answer in _prepared(processes, work).items():
+        answers = _prepared(processes, work, warm)
+        devices = {name: found["device"] for name, found in answers.items() if "device" in found}
+        if len(set(devices.values())) > 1:
+            raise RuntimeError(f"All must compute on the same. Received: {devices}.")
+        for name, answer in answers.items():
             if "unsupported" in answer:
                 measured[name].unsupported = answer["unsupported"]
                 processes.pop(name).quit()
@@ -148,7 +159,8 @@ def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Me
             for name, process in processes.items():
                 answer = process.ask("run")
                 measured[name].seconds.append(answer["seconds"])
-                measured[name].peak_mib = answer["peak_mib"]
+                if not earlier:  # a bound may have taken more than a run
+                    measured[name].peak_mib = answer["peak_mib"]
                 measured[name].found = answer["found"]
         for name, bound in _bounds(processes).items():
             measured[name].bound = bound
@@ -159,8 +171,8 @@ def in_turn(systems: tuple[System, ...], work: Work, pairs: int) -> dict[str, Me
     return measured
 
 
-def _prepared(processes: dict[str, Process], work: Work) -> dict[str, dict[str, Any]]:
-    """What each answers to `prepare`, and has run once: all of them at once.
+def _prepared(processes: dict[str, Process], work: Work, warm: int) -> dict[str, dict[str, Any]]:
+    """What each answers to `prepare`, and has run `warm` times: all of them at once.
 
     Where preparing and compiling are on the clock, one after the other, and none has run.
     """
@@ -168,7 +180,8 @@ def _prepared(processes: dict[str, Process], work: Work) -> dict[str, dict[str, 
     def prepare(process: Process) -> dict[str, Any]:
         answer = process.ask("prepare")
         if "unsupported" not in answer and work.task != "until":
-            process.ask("run")
+            for _ in range(warm):
+                process.ask("run")
         return answer
 
     with ThreadPoolExecutor(1 if work.task == "until" else len(processes)) as pool:
@@ -179,17 +192,25 @@ def _bounds(processes: dict[str, Process]) -> dict[str, float]:
     return {name: process.ask("bound")["bound"] for name, process in processes.items()}
 
 
-def start(system: System, work: Work) -> float:
-    """Seconds from starting Python to the end of the first run."""
+def start(system: System, work: Work) -> dict[str, float]:
+    """Seconds from starting Python to the end of the first run, and what they are of."""
     begun = time.perf_counter()
     process = Process(system, work)
     try:
-        if "unsupported" in process.ask("prepare"):
-            return float("nan")
-        process.ask("run")
-        return time.perf_counter() - begun
+        prepared = process.ask("prepare")["since_start"]
+        ran = process.ask("run")["since_start"]
+        whole = time.perf_counter() - begun
     finally:
         process.quit()
+    return {"imports": whole - ran, "model": prepared, "first step": ran - prepared, "all": whole}
+
+
+def _pins(environment: str) -> Path:
+    """What is installed: where there is a GPU, what computes on it, if that is something else."""
+    peers = HERE / "peers"
+    on_gpu = peers / f"requirements-{environment}-cuda.txt"
+    found = shutil.which("nvidia-smi") is not None and on_gpu.exists()
+    return on_gpu if found else peers / f"requirements-{environment}.txt"
 
 
 def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:

@@ -21,7 +21,8 @@ from protocol import Peer, Work, serve
 
 _PIXELS = 784
 _MAP = 7 * 7 * 64
-_ROWS = 5000  # latent draws decoded at once in an evaluation
+_ROWS = 5000  # latent draws decoded at once in an evaluation: fewer are no faster
+_ROWS_TO_ENCODE = 2000  # on a CPU: 0.29 s for 60,000 images, 0.40 in one piece
 _CONV = ("NHWC", "HWIO", "NHWC")
 _ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
@@ -249,11 +250,14 @@ class JaxOptax(Peer):
         self.prepared = time.perf_counter() - began
         return sum(leaf.size for leaf in jax.tree.leaves(weights))
 
+    def device(self) -> str:
+        return "cpu" if jax.default_backend() == "cpu" else "gpu"
+
     def run(self) -> dict[str, Any] | None:
         if self.work.task == "fit":
             return self._fit()
         if self.work.task == "encode":
-            np.asarray(means(self.state.weights, self.train, self.work))
+            self._means()
             return None
         if self.work.task == "log_likelihood":
             return {"log_likelihood": self._mean_bound("iwae", self.work.draws)}
@@ -277,6 +281,14 @@ class JaxOptax(Peer):
         else:
             self.state = epoch(self.state, self.train, order, self.work)
         jax.block_until_ready(self.state)
+
+    def _means(self) -> np.ndarray:
+        """The posterior's mean of each image of `train`, [N, D]."""
+        count = len(self.train)
+        size = _ROWS_TO_ENCODE if jax.default_backend() == "cpu" else count
+        parts = [self.train[row : row + size] for row in range(0, count, size)]
+        found = [means(self.state.weights, part, self.work) for part in parts]
+        return np.concatenate([np.asarray(part) for part in found])
 
     def _mean_bound(self, objective: str, samples: int) -> float:
         self.key, key = jax.random.split(self.key)

@@ -146,9 +146,12 @@ class KerasGuide(Peer):
         self.prepared = time.perf_counter() - began
         return sum(math.prod(weight.shape) for weight in self.vae.trainable_weights)
 
+    def device(self) -> str:
+        return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+
     def run(self) -> dict[str, Any] | None:
         if self.work.task == "encode":
-            self.vae.encoder.predict(self.train, verbose=0)
+            self.vae.encoder.predict(self.train, batch_size=1000, verbose=0)
             return None
         if self.work.task == "fit":
             return self._fit(self.work.epochs)

@@ -12,6 +12,7 @@ from protocol import Peer, Work, serve
 import keras_vae
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
 from keras_vae.data import Source
+from keras_vae.devices import has_gpu
 
 EVENT = (28, 28, 1)
 
@@ -86,13 +87,15 @@ class Ours(Peer):
         self.vae = model(work)
         jit_compile = True if work.xla else "auto"
         self.vae.compile(keras.optimizers.Adam(work.learning_rate), jit_compile=jit_compile)
-        if work.task != "until":
-            # All begin alike: once there has been a step, `fit` does not start from x's mean.
+        if work.alike:  # once there has been a step, `fit` does not start from x's mean
             self.vae.fit(tf.data.Dataset.from_tensors(self.train[:1].array()), verbose=0)
         if work.task == "log_likelihood":
             self._fit()
         self.prepared = time.perf_counter() - begun
         return sum(int(np.prod(w.shape)) for w in self.vae.trainable_weights)
+
+    def device(self) -> str:
+        return "gpu" if has_gpu() else "cpu"
 
     def run(self) -> dict | None:
         tasks = {

@@ -53,6 +53,7 @@ class Work:
         limit: seconds of training after which `until` gives up.
         threads: how many cores the peer may use.
         seed: of everything random.
+        alike: whether all begin alike; else each as its users' do, keras_vae from the mean of x.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Work:
     limit: float = 300.0
     threads: int = 2
     seed: int = 0
+    alike: bool = True
 
 
 class Unsupported(Exception):
@@ -93,6 +95,10 @@ class Peer(abc.ABC):
         Raises:
             Unsupported: where the peer cannot do `work`.
         """
+
+    @abc.abstractmethod
+    def device(self) -> str:
+        """`cpu` or `gpu`, which it computes on."""
 
     @abc.abstractmethod
     def run(self) -> dict[str, Any] | None:
@@ -126,7 +132,8 @@ def _answer(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     if asked["do"] == "prepare":
         work = Work(**{k: tuple(v) if isinstance(v, list) else v for k, v in asked["work"].items()})
         with np.load(work.data) as data:
-            return {"weights": peer.prepare(work, data["train"], data["test"])}
+            weights = peer.prepare(work, data["train"], data["test"])
+            return {"weights": weights, "device": peer.device()}
     if asked["do"] == "bound":
         return {"bound": float(peer.bound())}
     begin = time.perf_counter()

@@ -87,6 +87,9 @@ class Pythae(Peer):
         self._prepared = time.perf_counter() - begin
         return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
 
+    def device(self) -> str:
+        return "gpu" if str(self._device).startswith("cuda") else "cpu"
+
     def run(self) -> dict[str, Any] | None:
         tasks = {
             "fit": self._train_epochs,
