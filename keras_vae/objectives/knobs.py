@@ -1,7 +1,5 @@
 """What the bounds share: checks of their arguments, schedules, and means in the log domain."""
 
-import math
-
 import tensorflow as tf
 
 from keras_vae.arguments import is_real, positive_integer
@@ -62,8 +60,9 @@ def at(value: float | Schedule, step: tf.Tensor | int, dtype: tf.DType) -> tf.Te
 
 
 def log_mean_exp(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """`log 1/K sum_k exp(values_k)` over an axis of known size K."""
-    return tf.reduce_logsumexp(values, axis) - math.log(values.shape[axis])
+    """`log 1/K sum_k exp(values_k)` over an axis of size K."""
+    count = tf.cast(tf.shape(values)[axis], values.dtype)
+    return tf.reduce_logsumexp(values, axis) - tf.math.log(count)
 
 
 def keep_groups(objective: Objective, groups: int) -> None:
@@ -79,4 +78,4 @@ def keep_groups(objective: Objective, groups: int) -> None:
 
 def split_draws(values: tf.Tensor, groups: int) -> tf.Tensor:
     """`[K, B] -> [M, K / M, B]`."""
-    return tf.reshape(values, (groups, values.shape[0] // groups, -1))
+    return tf.reshape(values, (groups, tf.shape(values)[0] // groups, -1))

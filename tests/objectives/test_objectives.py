@@ -14,7 +14,7 @@ from scipy import stats
 from scipy.special import logsumexp
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import posteriors, priors
+from keras_vae import VAE, likelihoods, networks, posteriors, priors
 from keras_vae.objectives import (
     CIWAE,
     DIPVAE,
@@ -572,6 +572,29 @@ def test_with_one_sample_it_is_the_elbo_with_the_sampled_kl():
     terms = random_terms(1)
     sampled = terms._replace(kl=(terms.log_posterior - terms.log_prior)[0])
     np.testing.assert_allclose(bound(IWAE(1), terms), bound(ELBO(), sampled), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "objective", [IWAE(1), MIWAE(1, groups=1), PIWAE(1, groups=1), CIWAE(1)], ids=repr
+)
+def test_one_sample_is_evaluated_in_batches_of_any_size(objective):
+    """In a graph TFP loses how many draws there are if it is one; step by step it does not."""
+    x = np.random.default_rng(0).integers(0, 2, (7, 6)).astype("float32")
+    found = []
+    for run_eagerly in (False, True):
+        keras.utils.set_random_seed(0)
+        vae = VAE(
+            networks.mlp([4]),
+            networks.mlp([4]),
+            posteriors.DiagonalNormal(2),
+            priors.StandardNormal(2),
+            likelihoods.Bernoulli((6,)),
+            objective=objective,
+            seed=0,
+        )
+        vae.compile(run_eagerly=run_eagerly)
+        found.append(vae.evaluate(x, batch_size=3, verbose=0))
+    np.testing.assert_allclose(*found, rtol=1e-5)
 
 
 def test_it_lies_between_the_mean_and_the_largest_log_weight():
