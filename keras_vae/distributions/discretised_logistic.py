@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-THRESHOLDS_AT_ONCE = 16  # thresholds, each of which takes the memory of x
+THRESHOLDS_AT_ONCE = 16  # each takes the memory of x
 
 
 class DiscretisedLogistic(tfd.Distribution):

@@ -106,10 +106,7 @@ def shares(report: dict, systems: list[str]) -> list[str]:
         least = least_seconds(work, weights, rates)
         moved = f"{bytes_moved(work, weights) / 1e6:,.1f}" if work.task == "fit" else ""
         cells = [f"{flop(work) / 1e6:,.1f}", moved]
-        cells += [
-            "" if speed is None else f"{speed * least:.2f}"
-            for speed in _each(workload, systems, "images_per_second")
-        ]
+        cells += _each(workload, systems, "images_per_second", least, digits=2)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
@@ -118,7 +115,7 @@ def memory(report: dict, systems: list[str]) -> list[str]:
     """The most memory of the host that was resident in a run."""
     lines = _head("peak memory of the host, MiB", systems)
     for name, workload in _in_order(report):
-        cells = ["" if m is None else f"{m:,.0f}" for m in _each(workload, systems, "peak_mib")]
+        cells = _each(workload, systems, "peak_mib")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
@@ -131,9 +128,7 @@ def growth(report: dict, systems: list[str]) -> list[str]:
     for setting, values in GROWING.items():
         for value in values:
             found = report["growth"][f"{setting}={value}"]
-            speeds = _each(found, systems, "images_per_second")
-            cells = ["" if speed is None else f"{speed:,.0f}" for speed in speeds]
-            cells.append(f"{found['systems'][OURS]['peak_mib']:,.0f}")
+            cells = _each(found, systems, "images_per_second") + _each(found, [OURS], "peak_mib")
             lines.append(f"| {GROWN[setting]} {value:,} | {' | '.join(cells)} |")
     return lines
 
@@ -148,9 +143,12 @@ def _in_order(report: dict) -> list[tuple[str, dict]]:
     return [(name, workload) for name, workload in found if workload["work"]["task"] != "until"]
 
 
-def _each(workload: dict, systems: list[str], figure: str) -> list[float | None]:
-    """A figure of each system; None where it has none."""
-    return [workload["systems"].get(name, {}).get(figure) for name in systems]
+def _each(
+    workload: dict, systems: list[str], figure: str, factor: float = 1.0, digits: int = 0
+) -> list[str]:
+    """A figure of each system, times a factor; empty where it has none."""
+    found = [workload["systems"].get(name, {}).get(figure) for name in systems]
+    return ["" if value is None else f"{value * factor:,.{digits}f}" for value in found]
 
 
 def versions(machine: dict, systems: list[str]) -> str:

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from turns import ratios
+
 PAIRS = 5
 BATCHES = (128, 1024)
 SIZE = 25_600
@@ -71,12 +73,12 @@ def main() -> None:
             )
     for index, batch_size in enumerate(BATCHES):
         one, two = ([values[index] for values in found[count]] for count in found)
-        ratios = [b / a for a, b in zip(one, two, strict=True)]
+        middle, low, high = ratios(one, two)
         print(
             f"batch {batch_size}: one process {statistics.median(one):,.0f} images/s "
             f"({min(one):,.0f} to {max(one):,.0f}), two {statistics.median(two):,.0f} "
-            f"({min(two):,.0f} to {max(two):,.0f}): {statistics.median(ratios):.2f} times "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
+            f"({min(two):,.0f} to {max(two):,.0f}): {middle:.2f} times "
+            f"({low:.2f} to {high:.2f})"
         )
 
 

@@ -50,6 +50,7 @@ SIZES = {
 }  # fmt: skip
 # One run of these is a part of an epoch, after which bounds differ by more than is told from noise.
 WARM = {"W3": 6, "W4": 20}
+ON_GPU = ("gpu", "gpu-short")
 GPU_BATCH = 1024
 # There an epoch of the smallest networks takes milliseconds, and what surrounds a run would be timed.
 GPU_EPOCHS = {"W1": 20, "W2": 20, "W3": 5, "W4": 5, "W5": 5, "W8": 5}
@@ -66,7 +67,7 @@ def workload(name: str, size: str, folder: Path) -> Work:
         targets = (-400.0,) * bool(work.targets)
         fewer = {"draws": 100, "samples": min(work.samples, 5), "limit": 20.0, "targets": targets}
         work = dataclasses.replace(work, **fewer)
-    if size in ("gpu", "gpu-short"):
+    if size in ON_GPU:
         epochs = GPU_EPOCHS.get(name, 1) if size == "gpu" else 1
         work = dataclasses.replace(work, batch=GPU_BATCH, epochs=epochs, xla=True)
     work = dataclasses.replace(work, threads=threads(size))
@@ -86,7 +87,7 @@ def write(work: Work, train: int, test: int, folder: Path) -> Path:
 
 def threads(size: str) -> int:
     """How many cores each may use: of the host of a GPU all."""
-    return (os.cpu_count() or 1) if size in ("gpu", "gpu-short") else Work("", "", "").threads
+    return (os.cpu_count() or 1) if size in ON_GPU else Work.threads
 
 
 def warm(name: str, size: str) -> int:
