@@ -74,12 +74,13 @@ class ResidentTraining:
         logs = self._run(self._batch_size, full) if full else {}
         left = self.rows.size - self._next
         if full < steps and left:
-            logs = self._run(left, 1, last=True)
+            logs = self._run(left, 1)
         return logs
 
-    def _run(self, size: int, number: int, last: bool = False) -> dict[str, tf.Tensor]:
+    def _run(self, size: int, number: int) -> dict[str, tf.Tensor]:
         first, self._next = self._next, self._next + size * number
         where = tf.constant([first, number, size], tf.int64)
+        last = size != self._batch_size
         logs = self._several(where, None if last and self._of_any_size else size)
         if not self._between_workers:
             return logs
