@@ -255,7 +255,9 @@ class VAE(Trainer):
             loss = self.compute_loss(cases.x, cases.given, None, cases.sample_weight)
             loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(loss, self.trainable_weights)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        # A weight that is updated while its gradients are computed is copied first.
+        with tf.control_dependencies(gradients):
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         cases.track()
         return reported(self.get_metrics_result())
 
