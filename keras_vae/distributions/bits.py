@@ -7,6 +7,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.distributions import independent
 
+from keras_vae.distributions.fused import fused
+
 # Factors between 1/2 and 1, whose product is at least 2^-16.
 FACTORS = 16
 
@@ -31,10 +33,9 @@ class IndependentBits(independent._Independent):
 
         log p(x) = -sum_i max(y_i, 0) + log prod_i max(m_i, 1 - m_i)
 
-    which needs one logarithm for `FACTORS` values, and whose gradient, x - m, has been
-    computed on the way. TensorFlow's softplus is the slowest of its elementwise operations:
-    for 50 draws of 100 images, with the gradient, this takes 45 % of the time of `Bits`
-    summed (two cores). Each value is exact to 6e-8 nats in float32.
+    which needs one logarithm for `FACTORS` values, and whose gradient is x - m.
+    For 50 draws of 100 images, with the gradient (two cores): 3.5 ms compiled and 9.7 not, where
+    `Bits` summed takes 14. Each value is exact to 6e-8 nats in float32.
 
     Args:
         logits: batch `[..., *E]`.
@@ -62,24 +63,36 @@ class IndependentBits(independent._Independent):
 
 @tf.custom_gradient
 def _log_prob(logits: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    mean = tf.sigmoid(logits)
-
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         """With respect to the logits; x is discrete."""
-        each = upstream[..., None] * (x - mean)
+        each = _gradient(logits, x, upstream)
         axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(logits), s1=tf.shape(each))
         return tf.reshape(tf.reduce_sum(each, axes), tf.shape(logits)), None
 
-    unlikely = tf.reduce_sum(tf.nn.relu((1 - 2 * x) * logits), -1)
-    return _log_of_product(tf.maximum(mean, 1 - mean)) - unlikely, gradient
+    return _value(logits, x), gradient
 
 
-def _log_of_product(factors: tf.Tensor) -> tf.Tensor:
-    """Over the last axis, in groups that do not underflow."""
-    groups, rest = divmod(factors.shape[-1], FACTORS)
-    if rest:
-        whole, last = factors[..., :-rest], factors[..., -rest:]
-        return _log_of_product(whole) + tf.math.log(tf.reduce_prod(last, -1))
-    shape = tf.concat([tf.shape(factors)[:-1], [groups, FACTORS]], 0)
-    products = tf.reduce_prod(tf.reshape(factors, shape), -1)
-    return tf.reduce_sum(tf.math.log(products), -1)
+@fused
+def _value(logits: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    mean = tf.sigmoid(logits)
+    unlikely = tf.reduce_sum(_in_groups(tf.nn.relu((1 - 2 * x) * logits), 0), -2)
+    products = tf.reduce_prod(_in_groups(tf.maximum(mean, 1 - mean), 1), -2)
+    return tf.reduce_sum(tf.math.log(products) - unlikely, -1)
+
+
+@fused
+def _gradient(logits: tf.Tensor, x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    # TensorFlow computes the mean once for both, where they are in one graph.
+    return upstream[..., None] * (x - tf.sigmoid(logits))
+
+
+def _in_groups(values: tf.Tensor, missing: float) -> tf.Tensor:
+    """`[..., n]` -> `[..., FACTORS, n / FACTORS]`, the last group filled up with `missing`.
+
+    XLA computes several numbers at once only along the last axis, which is not summed over.
+    """
+    few = -values.shape[-1] % FACTORS
+    if few:
+        none = [[0, 0]] * (values.shape.rank - 1)
+        values = tf.pad(values, [*none, [0, few]], constant_values=missing)
+    return tf.reshape(values, tf.concat([tf.shape(values)[:-1], [FACTORS, -1]], 0))

@@ -74,10 +74,9 @@ class DiscretisedLogisticMixture(Likelihood):
         return {**parameters, "scale": positive(parameters["scale"])}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        components = discretised_logistic.DiscretisedLogistic(
-            parameters["loc"], parameters["scale"], self.levels
+        mixture = discretised_logistic.DiscretisedLogisticMixture(
+            parameters["logits"], parameters["loc"], parameters["scale"], self.levels
         )
-        mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=parameters["logits"]), components)
         return self.independent_values(mixture)
 
     @property
