@@ -179,7 +179,7 @@ class _Sampler:
         numbers = tf.zeros(1, tf.int64)
         return bytes_of(self._sums, x, given, numbers, tf.constant(0), max(self.sizes))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def _sums(
         self, x: tf.Tensor, given: Given, numbers: tf.Tensor, block: tf.Tensor, size: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
