@@ -186,6 +186,18 @@ def test_the_arithmetic_of_convolutions_is_what_tensorflow_counts():
     assert flop(work) == 3 * found - 2 * 14 * 14 * 32 * 16
 
 
+def test_tensorflow_by_hand_says_the_mean_loss_of_an_epoch(monkeypatch, tmp_path):
+    for threads in ("set_intra_op_parallelism_threads", "set_inter_op_parallelism_threads"):
+        monkeypatch.setattr(tf.config.threading, threads, lambda number: None)
+    work = dataclasses.replace(WORKLOADS["W1"], batch=4, epochs=2, learning_rate=0.0)
+    images = np.random.default_rng(0).integers(0, 2, (6, 28, 28), "uint8")
+    peer = floor.Floor()
+    peer.prepare(work, images, images)
+    peer.model.log_scale.kernel.assign(tf.zeros((400, 20)))
+    peer.model.log_scale.bias.assign(tf.fill((20,), -20.0))  # each draw is the mean
+    assert peer.run()["loss"] == pytest.approx(-peer.bound(), rel=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_rate_of_products_is_of_products(monkeypatch, precision):
     """A call takes a second, by a clock of ours."""
@@ -286,3 +298,5 @@ def test_the_bench_runs_to_its_end(tmp_path, command):
     for workload in report["workloads"].values():
         assert all(seen["images_per_second"] > 0 for seen in workload["systems"].values())
         assert np.isfinite([seen["bound"] for seen in workload["systems"].values()]).all()
+        if workload["work"]["task"] == "fit":
+            assert all(seen["found"]["loss"] > 0 for seen in workload["systems"].values())

@@ -171,6 +171,7 @@ class Floor(Peer):
             for w in self.weights
         ]
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.loss = tf.Variable(0.0, trainable=False)  # summed over the images of an epoch
         # On a CPU not through XLA: the convolutions took thrice as long, the rest about as long.
         xla = self.device() == "gpu"
         self.step = tf.function(self._step, jit_compile=xla)
@@ -187,8 +188,7 @@ class Floor(Peer):
 
     def run(self) -> dict[str, Any] | None:
         if self.work.task == "fit":
-            self._fit()
-            return None
+            return self._fit()
         if self.work.task == "encode":
             self.means().numpy()
             return None
@@ -200,10 +200,11 @@ class Floor(Peer):
     def bound(self) -> float:
         return float(tf.reduce_mean(self.bounds(self.work.objective, self.work.samples)))
 
-    def _fit(self) -> None:
+    def _fit(self) -> dict[str, Any]:
         for _ in range(self.work.epochs):
+            self.loss.assign(0.0)
             self.epoch()
-        int(self.steps)  # a GPU is waited for
+        return {"loss": float(self.loss) / self.train.shape[0]}  # a GPU is waited for
 
     def _epoch(self) -> None:
         """Every image once, in an order drawn anew."""
@@ -221,7 +222,9 @@ class Floor(Peer):
             pixels = tf.random.uniform(tf.shape(grey)) < grey
         x = self._observed(pixels)
         with tf.GradientTape() as tape:
-            loss = -tf.reduce_mean(self.model.bound(x, self.work.objective, self.work.samples))
+            bound = self.model.bound(x, self.work.objective, self.work.samples)
+            loss = -tf.reduce_mean(bound)
+        self.loss.assign_sub(tf.reduce_sum(bound))
         gradients = tape.gradient(loss, self.weights)
         steps = tf.cast(self.steps.assign_add(1), tf.float32)
         for weight, moments, gradient in zip(self.weights, self.moments, gradients, strict=True):

@@ -49,6 +49,7 @@ class State(NamedTuple):
     weights: Weights
     adam: Any
     key: jax.Array
+    loss: jax.Array  # summed over the images of an epoch
 
 
 def start(key: jax.Array, work: Work) -> Weights:
@@ -197,9 +198,10 @@ def step(state: State, train: jax.Array, rows: jax.Array, work: Work) -> State:
     def loss(weights: Weights) -> jax.Array:
         return -jnp.mean(bound(weights, bound_key, x, work, work.objective, work.samples))
 
-    gradients = jax.grad(loss)(state.weights)
+    mean, gradients = jax.value_and_grad(loss)(state.weights)
     updates, adam = optax.adam(work.learning_rate).update(gradients, state.adam)
-    return State(optax.apply_updates(state.weights, updates), adam, key)
+    weights = optax.apply_updates(state.weights, updates)
+    return State(weights, adam, key, state.loss + mean * len(rows))
 
 
 @functools.partial(jax.jit, static_argnames="work", donate_argnames="state")
@@ -244,7 +246,8 @@ class JaxOptax(Peer):
         self.orders = np.random.default_rng(work.seed)
         start_key, self.key, train_key = jax.random.split(jax.random.key(work.seed), 3)
         weights = start(start_key, work)
-        self.state = State(weights, optax.adam(work.learning_rate).init(weights), train_key)
+        adam = optax.adam(work.learning_rate).init(weights)
+        self.state = State(weights, adam, train_key, jnp.zeros(()))
         if work.task in ("log_likelihood", "encode"):
             self._fit()
         self.prepared = time.perf_counter() - began
@@ -266,13 +269,15 @@ class JaxOptax(Peer):
     def bound(self) -> float:
         return self._mean_bound(self.work.objective, self.work.samples)
 
-    def _fit(self) -> None:
+    def _fit(self) -> dict[str, Any]:
         for _ in range(self.work.epochs):
             self._train()
+        return {"loss": float(self.state.loss) / len(self.train)}
 
     def _train(self) -> None:
         """One epoch."""
         order = self.orders.permutation(len(self.train)).astype(np.int32)
+        self.state = self.state._replace(loss=jnp.zeros(()))
         # On a CPU a scan was no faster for dense layers, and far slower for convolutions.
         if jax.default_backend() == "cpu":
             for row in range(0, len(order), self.work.batch):

@@ -165,8 +165,9 @@ class KerasGuide(Peer):
         kl = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var)
         return float((likelihood.sum() - kl.sum()) / len(self.test))
 
-    def _fit(self, epochs: int = 1) -> None:
-        self.vae.fit(self.train, epochs=epochs, batch_size=self.work.batch, verbose=0)
+    def _fit(self, epochs: int = 1) -> dict[str, Any]:
+        seen = self.vae.fit(self.train, epochs=epochs, batch_size=self.work.batch, verbose=0)
+        return {"loss": seen.history["loss"][-1]}
 
     def _until(self) -> dict[str, Any]:
         """Trains until every target is passed; the clock stands while the bound is estimated."""

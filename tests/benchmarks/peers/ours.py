@@ -110,9 +110,10 @@ class Ours(Peer):
         logged = self.vae.evaluate(self.test, batch_size=100, verbose=0, return_dict=True)
         return -logged["loss"]
 
-    def _fit(self) -> None:
+    def _fit(self) -> dict:
         batch, epochs = self.work.batch, self.work.epochs
-        self.vae.fit(self.train, batch_size=batch, epochs=epochs, verbose=0)
+        seen = self.vae.fit(self.train, batch_size=batch, epochs=epochs, verbose=0)
+        return {"loss": seen.history["loss"][-1]}
 
     def _log_likelihood(self) -> dict:
         found = keras_vae.evaluation.log_likelihood(self.vae, self.test, self.work.draws)

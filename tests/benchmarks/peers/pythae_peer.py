@@ -127,16 +127,17 @@ class Pythae(Peer):
         trainer.prepare_training()
         return trainer
 
-    def _train_epochs(self) -> None:
+    def _train_epochs(self) -> dict[str, Any]:
         for _ in range(self._work.epochs):
-            self._fit()
+            loss = self._fit()
+        return {"loss": float(loss)}
 
-    def _fit(self) -> None:
-        """One epoch of the trainer; the optimizer stays between them."""
+    def _fit(self) -> float:
+        """The loss of one epoch of the trainer; the optimizer stays between them."""
         if self._dynamic:
             self._dataset.draw()
         self._epochs += 1
-        self._trainer.train_step(self._epochs)
+        return self._trainer.train_step(self._epochs)
 
     @torch.inference_mode()
     def _log_likelihood(self) -> dict[str, Any]:

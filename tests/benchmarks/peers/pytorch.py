@@ -61,7 +61,7 @@ class PyTorch(Peer):
 
     def run(self) -> dict[str, Any] | None:
         tasks = {
-            "fit": self._fit,
+            "fit": self._train_epochs,
             "log_likelihood": self._log_likelihood,
             "encode": self._encode_train,
             "until": self._until,
@@ -108,19 +108,21 @@ class PyTorch(Peer):
                 x = (threshold < x).to(torch.uint8)
             yield x
 
-    def _epoch(self) -> None:
+    def _epoch(self) -> Tensor:
+        """Trains on every image once; the sum of their losses."""
+        total = torch.zeros((), device=self._device)
         for x in self._batches():
-            self._loss(x, self._noise(self._work.samples, len(x))).backward()
+            loss = self._loss(x, self._noise(self._work.samples, len(x)))
+            loss.backward()
+            total += loss.detach() * len(x)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
+        return total
 
-    def _train_epochs(self) -> None:
+    def _train_epochs(self) -> dict[str, Any]:
         for _ in range(self._work.epochs):
-            self._epoch()
-
-    def _fit(self) -> None:
-        self._train_epochs()
-        self._finish()
+            total = self._epoch()
+        return {"loss": float(total) / len(self._train)}  # a GPU is waited for
 
     def _finish(self) -> None:
         """Waits for the device: a clock is read next."""
@@ -158,7 +160,7 @@ class PyTorch(Peer):
         reached: dict[str, float | None] = {f"{target:g}": None for target in self._work.targets}
         while seconds <= self._work.limit and None in reached.values():
             begin = time.perf_counter()
-            self._fit()
+            self._train_epochs()
             seconds += time.perf_counter() - begin
             epochs, bound = epochs + 1, self.bound()
             for target in self._work.targets:
