@@ -17,6 +17,7 @@ SHAPES = {
     "more x than logits": ((5, 20), (7, 5, 20), 1),
     "one row of logits": ((1, 20), (5, 20), 1),
     "a scalar event": ((5,), (5,), 0),
+    "no rows": ((3, 0, 20), (0, 20), 1),
 }
 
 
