@@ -38,6 +38,9 @@ class DiagonalNormal(Posterior):
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return tfd.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
 
+    def centre(self, distribution: tfd.Distribution) -> tf.Tensor:
+        return distribution.loc  # `mean()` would have the scale computed too, for its shape
+
     def statement(self) -> Statement:
         return self.stated(
             equation=r"q(z|x) = \prod_{d} \mathcal{N}(z_d;\ \mathrm{loc}_d(x),\ \mathrm{scale}_d(x)^2)",

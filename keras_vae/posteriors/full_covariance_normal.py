@@ -47,6 +47,9 @@ class FullCovarianceNormal(Posterior):
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
         return tfd.MultivariateNormalTriL(parameters["loc"], parameters["scale_tril"])
 
+    def centre(self, distribution: tfd.Distribution) -> tf.Tensor:
+        return distribution.loc  # `mean()` would have the scale computed too, for its shape
+
     def statement(self) -> Statement:
         return self.stated(
             equation=r"q(z|x) = \mathcal{N}(z;\ \mathrm{loc}(x),\ L(x)\,L(x)^\top)",

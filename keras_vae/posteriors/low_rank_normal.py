@@ -88,6 +88,9 @@ class LowRankNormal(Posterior):
             parameters["loc"], parameters["cov_diag_factor"], parameters["cov_perturb_factor"]
         )
 
+    def centre(self, distribution: tfd.Distribution) -> tf.Tensor:
+        return distribution.loc  # `mean()` would have the scale computed too, for its shape
+
     def statement(self) -> Statement:
         return self.stated(
             equation=r"q(z|x) = \mathcal{N}(z;\ \mathrm{loc}(x),\ \mathrm{diag}(d(x))^2 + U(x)\,U(x)^\top)",

@@ -99,6 +99,24 @@ def test_further_axes_before_the_batch_are_as_many_batches(make):
 
 
 @normals
+def test_the_centre_needs_no_scale(make):
+    """Who asks for the centre alone does not wait for the scale, of as many as D^2 values."""
+    head, parameters, _ = example(make)
+
+    def centre(**parameters):
+        return head.centre(head.distribution(parameters))
+
+    specs = {key: tf.TensorSpec((None, *value.shape[1:])) for key, value in parameters.items()}
+    graph = tf.function(centre).get_concrete_function(**specs).graph
+    waiting, asked = [graph.outputs[0].op], set()
+    while waiting:
+        asked.add(op := waiting.pop())
+        waiting += [value.op for value in op.inputs]
+    assert {op.name for op in asked if op.type == "Placeholder"} == {"loc"}
+    np.testing.assert_array_equal(centre(**parameters), head.distribution(parameters).mean())
+
+
+@normals
 def test_the_log_density_is_scipys(make):
     _, parameters, q = example(make)
     z = np.random.default_rng(0).normal(size=(7, 3, LATENT_SIZE)).astype("float32")
