@@ -24,6 +24,7 @@ from keras_vae.likelihoods import Likelihood
 
 BATCH_SIZE = 32  # Keras's own default
 CHUNK = 10_000_000  # values that are made dense at once
+COUNTED = 2**16  # bytes that are counted at once: NumPy makes int64 of them, which stay in cache
 
 
 class Feed:
@@ -250,9 +251,16 @@ def check_source(likelihood: Likelihood, source: Source, argument: str = "x") ->
         likelihood.check(source.values / source.divisor, argument)
     else:
         likelihood.check(first, argument)
-        levels = np.flatnonzero(np.bincount(source.values.reshape(-1))) / source.divisor
+        levels = _levels(source.values) / source.divisor
         if not np.all(likelihood.support.contains(levels)):  # which one, and where?
             likelihood.check(source.values / source.divisor, argument)
+
+
+def _levels(values: np.ndarray) -> np.ndarray:
+    """Which bytes there are, in ascending order; counted in parts, as int64 for a moment each."""
+    flat = values.reshape(-1)
+    parts = (flat[start : start + COUNTED] for start in range(0, flat.size, COUNTED))
+    return np.flatnonzero(sum(np.bincount(part, minlength=256) for part in parts))
 
 
 def as_weights(sample_weight: object, size: int, argument: str = "x") -> np.ndarray:

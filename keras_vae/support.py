@@ -26,6 +26,8 @@ class Support:
         remedy: from an array with a value outside to what its owner should do.
         inside: some value of the set, to stand where there is none; one for each value of the
             last axis where those have sets of their own.
+        contiguous: whether it has all integers between any two of its own: of an array of
+            integers the least and the greatest then speak for all.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Support:
     discrete: bool
     remedy: Callable[[np.ndarray], str]
     inside: float | tuple[float, ...] = 0.0
+    contiguous: bool = False
 
 
 def _finite_remedy(x: np.ndarray) -> str:
@@ -118,7 +121,7 @@ def _in_one_hot_vector(x: Array) -> Array:
 # Operators and keras.ops alone, which serve NumPy and TensorFlow alike; no comparison with
 # NaN is true.
 REAL = Support("the real numbers", lambda x: abs(x) < math.inf, False, _finite_remedy)
-BINARY = Support("{0, 1}", lambda x: (x == 0) | (x == 1), True, _binary_remedy)
+BINARY = Support("{0, 1}", lambda x: (x == 0) | (x == 1), True, _binary_remedy, contiguous=True)
 UNIT = Support("(0, 1)", lambda x: (x > 0) & (x < 1), False, _unit_remedy, inside=0.5)
 CLOSED_UNIT = Support("[0, 1]", lambda x: (x >= 0) & (x <= 1), False, _unit_remedy, inside=0.5)
 COUNTS = Support(
@@ -126,12 +129,14 @@ COUNTS = Support(
     lambda x: (x >= 0) & (x < math.inf) & (x == keras.ops.floor(x)),
     True,
     _count_remedy,
+    contiguous=True,
 )
 BYTES = Support(
     "{0, 1, ..., 255}",
     lambda x: (x >= 0) & (x <= 255) & (x == keras.ops.floor(x)),
     True,
     _byte_remedy,
+    contiguous=True,
 )
 ONE_HOT = Support("one-hot vectors along the last axis", _in_one_hot_vector, True, _one_hot_remedy)
 
@@ -144,4 +149,5 @@ def category_indices(count: int) -> Support:
         lambda x: (x >= 0) & (x < count) & (x == keras.ops.floor(x)),
         True,
         _index_remedy,
+        contiguous=True,
     )

@@ -153,6 +153,13 @@ def test_a_source_is_checked_after_its_divisor():
         model().fit(Source(x, divisor=255.0), verbose=0)
 
 
+def test_the_last_byte_of_many_is_checked():
+    x = np.zeros((5000, *E), "uint8")  # more than are counted at once
+    x[-1, -1, -1, 0] = 51
+    with pytest.raises(ValueError, match=r"0\.2 at index \[4999, 3, 3, 0\]"):
+        model().fit(Source(x, divisor=255.0), verbose=0)
+
+
 @pytest.mark.parametrize("value", [2.0, -0.5, np.nan])
 def test_a_dynamic_source_of_no_probabilities_is_refused(value):
     with pytest.raises(ValueError, match=r"values in \[0, 1\] after division by 1"):

@@ -473,6 +473,28 @@ def test_a_bernoulli_refuses_what_is_not_binary(value):
     assert "Binarise" in str(error.value) or "binarise" in str(error.value)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8"])
+@pytest.mark.parametrize(
+    ("head", "greatest"),
+    [
+        (likelihoods.Bernoulli((2,)), 1),
+        (likelihoods.Categorical(3, (2,)), 2),
+        (likelihoods.Poisson((2,)), 100),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_one_integer_outside_is_found_among_those_inside(head, greatest, dtype):
+    inside = np.array([[0, greatest], [greatest // 2, 0]], dtype)
+    head.check(inside)
+    below = [] if dtype == "uint8" else [-1]
+    above = [] if isinstance(head, likelihoods.Poisson) else [greatest + 1]
+    for value in below + above:
+        x = inside.copy()
+        x[1, 0] = value
+        with pytest.raises(ValueError, match=rf"Received: {value} at index \[1, 0\]"):
+            head.check(x)
+
+
 def test_grey_values_are_recognised():
     with pytest.raises(ValueError, match="divide by 255"):
         likelihoods.Bernoulli((2,)).check(np.array([[0, 255]], "uint8"))
