@@ -38,13 +38,9 @@ class IndependentBits(independent._Independent):
     `Bits` summed takes 14. Each value is exact to 6e-8 nats in float32.
 
     Args:
-        logits: batch `[..., *E]`.
-        event_ndims: how many axes E has.
+        distribution: the `Bits`, batch `[..., *E]`.
+        reinterpreted_batch_ndims: how many axes E has.
     """
-
-    def __init__(self, logits: tf.Tensor, event_ndims: int) -> None:
-        super().__init__(Bits(logits=logits, dtype=logits.dtype), event_ndims)
-        self.event_ndims = event_ndims
 
     def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
         logits = self.distribution.logits_parameter()
@@ -53,11 +49,11 @@ class IndependentBits(independent._Independent):
 
     def _flat(self, values: tf.Tensor) -> tf.Tensor:
         """`[..., *E]` -> `[..., n]`."""
-        leading = tf.shape(values)[: tf.rank(values) - self.event_ndims]
-        size = math.prod(self.event_shape)
+        axes, size = len(self.event_shape), math.prod(self.event_shape)
+        leading = tf.shape(values)[: tf.rank(values) - axes]
         return tf.ensure_shape(
             tf.reshape(values, tf.concat([leading, [size]], 0)),
-            [*values.shape[: values.shape.rank - self.event_ndims], size],
+            [*values.shape[: values.shape.rank - axes], size],
         )
 
 

@@ -107,16 +107,9 @@ class DiscretisedLogisticMixture(mixture_same_family._MixtureSameFamily):
     """`P(x) = sum_c w_c P_c(x)`, the mixture of C discretised logistics, in one pass.
 
     Args:
-        logits: of the weights w, `[..., C]`.
-        loc: `[..., C]`.
-        scale: `[..., C]`.
-        levels: how many values x has.
+        mixture_distribution: a `tfd.Categorical` of logits `[..., C]`, for the weights w.
+        components_distribution: the `DiscretisedLogistic`, batch `[..., C]`.
     """
-
-    def __init__(
-        self, logits: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor, levels: int = 256
-    ) -> None:
-        super().__init__(tfd.Categorical(logits=logits), DiscretisedLogistic(loc, scale, levels))
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         each = self.components_distribution

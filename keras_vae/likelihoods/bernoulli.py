@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.distributions.bits import IndependentBits
+from keras_vae.distributions.bits import Bits, IndependentBits
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.statement import Statement
 from keras_vae.support import BINARY, Support
@@ -39,7 +39,8 @@ class Bernoulli(Likelihood):
         return {"logits": raw["logits"]}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        return IndependentBits(parameters["logits"], len(self.event_shape))
+        logits = parameters["logits"]
+        return IndependentBits(Bits(logits=logits, dtype=logits.dtype), len(self.event_shape))
 
     @property
     def support(self) -> Support:

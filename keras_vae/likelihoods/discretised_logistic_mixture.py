@@ -74,9 +74,11 @@ class DiscretisedLogisticMixture(Likelihood):
         return {**parameters, "scale": positive(parameters["scale"])}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        mixture = discretised_logistic.DiscretisedLogisticMixture(
-            parameters["logits"], parameters["loc"], parameters["scale"], self.levels
+        components = discretised_logistic.DiscretisedLogistic(
+            parameters["loc"], parameters["scale"], self.levels
         )
+        weights = tfd.Categorical(logits=parameters["logits"])
+        mixture = discretised_logistic.DiscretisedLogisticMixture(weights, components)
         return self.independent_values(mixture)
 
     @property

@@ -94,6 +94,14 @@ def test_the_event_is_all_of_one_x(make):
 
 
 @all_likelihoods
+def test_no_one_is_warned_of_a_distribution(make, caplog):
+    head, _, p = example(make)
+    assert p[:2].batch_shape == (2,)
+    assert np.isfinite(p.copy().log_prob(data_for(head, 3))).all()
+    assert caplog.text == ""
+
+
+@all_likelihoods
 @pytest.mark.parametrize("shape", [EVENT_SHAPE, (7,), (2, 3)])
 def test_the_log_density_is_scipys(make, shape):
     head, parameters, p = example(make, batch=6, shape=shape)

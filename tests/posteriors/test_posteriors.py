@@ -19,6 +19,7 @@ from parts import (
 )
 from scipy import stats
 
+from keras_vae import posteriors
 from keras_vae.divergences import kl_divergence
 from keras_vae.latents import REALS
 
@@ -84,6 +85,15 @@ def test_the_event_is_the_latent_vector(make):
     assert q.batch_shape == (4, 3)
     assert q.event_shape == (head.latent_size,)
     assert q.log_prob(q.sample(seed=0)).shape == (4, 3)
+
+
+@all_posteriors
+def test_no_one_is_warned_of_a_distribution(make, caplog):
+    head, _, q = example(make)
+    if not isinstance(head, posteriors.Chain | posteriors.TopDown):  # networks know no slices
+        assert q[:2].batch_shape == (2,)
+    assert np.isfinite(q.copy().log_prob(q.sample(seed=0))).all()
+    assert caplog.text == ""
 
 
 @all_posteriors
