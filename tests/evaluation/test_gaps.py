@@ -91,6 +91,21 @@ def test_their_errors_are_as_large_as_they_say(shift):
         assert of_gap.std() == pytest.approx(1, abs=0.2)
 
 
+def test_the_error_of_the_amortisation_gap_is_as_large_as_it_says():
+    """200 repetitions on 20 x each, of an encoder whose means are off and whose best q is found."""
+    linear, shift = random_linear(), np.array([0.6, -0.4])
+    vae = best_diagonal(linear)
+    vae.posterior.projections["loc"].bias.assign_add(shift)
+    x = drawn(linear, 4_000)
+    steps = {"num_steps": 60, "learning_rate": 0.03}
+    found = found_gaps(vae, x, linear.log_prob(x), num_samples=20, **steps)
+    lost = 0.5 * shift @ np.linalg.inv(linear.posterior_covariance) @ shift
+    parts = np.split(found.amortisation_gaps, 200)
+    scores = [(part.mean() - lost) / stats.sem(part) for part in parts]
+    assert 182 <= np.sum(np.abs(scores) < 2) <= 198
+    assert np.std(scores) == pytest.approx(1, abs=0.2)
+
+
 def arrays(found):
     return found.log_likelihood, found.optimised_bound, found.amortised_bound
 
