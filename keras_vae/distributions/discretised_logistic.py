@@ -5,9 +5,6 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability.python.distributions import mixture_same_family
-
-from keras_vae.distributions.fused import fused
 
 THRESHOLDS_AT_ONCE = 16  # each takes the memory of x
 
@@ -100,26 +97,3 @@ class DiscretisedLogistic(tfd.Distribution):
         u = tfd.Logistic(self.loc, self.scale).sample(n, seed=seed)
         x = tf.round((u + 1) * ((self.levels - 1) / 2))
         return tf.clip_by_value(x, 0, self.levels - 1)
-
-
-# `tfd.MixtureSameFamily(...)` makes one of this class where its parts are no composite tensors.
-class DiscretisedLogisticMixture(mixture_same_family._MixtureSameFamily):
-    """`P(x) = sum_c w_c P_c(x)`, the mixture of C discretised logistics, in one pass.
-
-    Args:
-        mixture_distribution: a `tfd.Categorical` of logits `[..., C]`, for the weights w.
-        components_distribution: the `DiscretisedLogistic`, batch `[..., C]`.
-    """
-
-    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        each = self.components_distribution
-        logits = self.mixture_distribution.logits
-        return _log_of_mixture(logits, each.loc, each.scale, x, each.levels)
-
-
-@fused
-def _log_of_mixture(
-    logits: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor, x: tf.Tensor, levels: int
-) -> tf.Tensor:
-    each = DiscretisedLogistic(loc, scale, levels).log_prob(x[..., None])
-    return tf.reduce_logsumexp(tf.nn.log_softmax(logits) + each, -1)

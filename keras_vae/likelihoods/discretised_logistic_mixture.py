@@ -8,7 +8,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
-from keras_vae.distributions import discretised_logistic
+from keras_vae.distributions import discretised_logistic_mixture
+from keras_vae.distributions.discretised_logistic import DiscretisedLogistic
 from keras_vae.likelihoods.levels import (
     apart,
     at_least_two,
@@ -74,11 +75,9 @@ class DiscretisedLogisticMixture(Likelihood):
         return {**parameters, "scale": positive(parameters["scale"])}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        components = discretised_logistic.DiscretisedLogistic(
-            parameters["loc"], parameters["scale"], self.levels
-        )
+        components = DiscretisedLogistic(parameters["loc"], parameters["scale"], self.levels)
         weights = tfd.Categorical(logits=parameters["logits"])
-        mixture = discretised_logistic.DiscretisedLogisticMixture(weights, components)
+        mixture = discretised_logistic_mixture.DiscretisedLogisticMixture(weights, components)
         return self.independent_values(mixture)
 
     @property

@@ -7,10 +7,8 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions import fused as module
 from keras_vae.distributions.bits import Bits, IndependentBits
-from keras_vae.distributions.discretised_logistic import (
-    DiscretisedLogistic,
-    DiscretisedLogisticMixture,
-)
+from keras_vae.distributions.discretised_logistic import DiscretisedLogistic
+from keras_vae.distributions.discretised_logistic_mixture import DiscretisedLogisticMixture
 from keras_vae.distributions.fused import fused
 
 RNG = np.random.default_rng(0)
