@@ -151,6 +151,12 @@ def test_a_report_goes_on_where_all_is_as_it_was(tmp_path):
     assert bench.begun(tmp_path / "new.json", now, 5)["workloads"] == {}
 
 
+def test_the_machine_can_do_what_it_once_did():
+    now = {"float32": 2.0, "bytes": 1.0}
+    assert bench.best({}, now) == now
+    assert bench.best({"float32": 1.0, "bytes": 3.0}, now) == {"float32": 2.0, "bytes": 3.0}
+
+
 def test_the_arithmetic_of_a_step_is_that_of_its_products():
     work = WORKLOADS["W1"]
     assert products(work) == 784 * 400 + 400 * 40 + 20 * 400 + 400 * 784

@@ -126,18 +126,14 @@ class PyTorch(Peer):
             total = self._epoch()
         return {"loss": float(total) / len(self._train)}  # a GPU is waited for
 
-    def _finish(self) -> None:
-        """Waits for the device: a clock is read next."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-
     @torch.inference_mode()
     def _encode_train(self) -> None:
         means = torch.empty(len(self._train), self._work.latent, device=self._device)
         for start in range(0, len(self._train), _ROWS_TO_ENCODE):
             rows = slice(start, start + _ROWS_TO_ENCODE)
             means[rows] = self._encode(self._train[rows])[0]
-        self._finish()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()  # a clock is read next
 
     @torch.inference_mode()
     def _log_likelihood(self) -> dict[str, Any]:
