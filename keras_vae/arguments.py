@@ -1,8 +1,10 @@
-"""Checks of constructor arguments that several parts share."""
+"""Checks of arguments that several parts share."""
 
 import math
 import numbers
 from typing import Any
+
+import numpy as np
 
 
 def positive_integer(value: object, argument: str, owner: object, meaning: str) -> int:
@@ -34,9 +36,61 @@ def positive_integers(values: object, argument: str, owner: str) -> list[int]:
     return [int(item) for item in items]
 
 
+def event_shape_of(shape: object, owner: str) -> tuple[int, ...]:
+    """`shape` as a tuple of ints.
+
+    Raises:
+        ValueError: if it is no tuple of positive integers.
+    """
+    axes = tuple(shape) if isinstance(shape, tuple | list) else (None,)
+    integers = all(isinstance(a, numbers.Integral) and not isinstance(a, bool) for a in axes)
+    if not integers or min(axes, default=1) < 1:
+        raise ValueError(
+            f"`event_shape` of {owner} is the shape of one x, a tuple of positive integers "
+            f"such as (28, 28, 1) or (784,). Received: {shape!r}."
+        )
+    return tuple(int(axis) for axis in axes)
+
+
 def is_real(value: object) -> bool:
     """Whether `value` is a finite real number, Python's or NumPy's."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def integer_seed(seed: object) -> int:
+    """`seed` as an int.
+
+    Raises:
+        ValueError: if it is no integer of 64 bits.
+    """
+    is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+    value = int(seed) if isinstance(seed, numbers.Integral) else 0
+    if not is_integer or not -(2**63) <= value < 2**63:
+        raise ValueError(
+            "`seed` is of the draws. Expected: an integer from -2^63 to 2^63 - 1. Received: "
+            f"{seed!r}."
+        )
+    return value
+
+
+def floats(values: object, argument: str, expected: str) -> np.ndarray:
+    """`values` in double precision.
+
+    Raises:
+        ValueError: naming the argument, if they are no array of numbers.
+    """
+    try:
+        return np.asarray(values, "float64")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{argument}` is no array of numbers. Expected: {expected}. Received: "
+            f"{type(values).__name__}: {error}."
+        ) from error
+
+
+def generator(seed: object) -> np.random.Generator:
+    """NumPy's generator of a seed, which may be negative."""
+    return np.random.default_rng(integer_seed(seed) % 2**64)
 
 
 def require_same(attribute: str, **parts: object) -> None:

@@ -133,7 +133,20 @@ def predictive_check(
             `keras_vae.evaluation.predictive_check`, and so the others.
         observed: T(x).
         p_values: two-sided.
+
+    Raises:
+        ValueError: if these are not of the same statistics, of one at least.
     """
+    names = [
+        list(found) if isinstance(found, Mapping) else []
+        for found in (replicates, observed, p_values)
+    ]
+    if not names[0] or any(set(found) != set(names[0]) for found in names):
+        raise ValueError(
+            "`replicates`, `observed` and `p_values` are by the names of the same statistics. "
+            "Expected: those of a check: check.replicates, check.observed, check.p_values. Received: "
+            f"{names[0]}, {names[1]}, {names[2]}."
+        )
     columns = min(3, len(replicates))
     rows = math.ceil(len(replicates) / columns)
     figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")

@@ -83,3 +83,11 @@ def test_a_predictive_check_shows_all_replicates_and_the_data(count):
         assert sum(bar.get_height() for bar in axes.patches) == 40
         assert axes.lines[0].get_xdata() == [observed[name]] * 2
         assert axes.get_title() == f"{name}, p = 0.12"
+
+
+@pytest.mark.parametrize(
+    "asked", [({}, {}, {}), ({"T": [1.0]}, {"S": 1.0}, {"T": 0.5}), (None, {}, {})]
+)
+def test_a_predictive_check_of_other_statistics_is_refused(asked):
+    with pytest.raises(ValueError, match="Expected: those of a check"):
+        plots.predictive_check(*asked)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae.arguments import is_real
+from keras_vae.arguments import generator, is_real
 from keras_vae.data.source import Source, as_source
 from keras_vae.data.sparse import dense
+from keras_vae.evaluation.asked import require_model
 from keras_vae.evaluation.log_likelihood import log_likelihood
-from keras_vae.evaluation.rows import MEMORY
+from keras_vae.evaluation.rows import MEMORY, Rows
 from keras_vae.vae import VAE
 
 
@@ -64,13 +65,14 @@ def anomaly_scores(
     J. Snoek, R. Poplin, M. A. DePristo, J. V. Dillon and B. Lakshminarayanan, Likelihood
     Ratios for Out-of-Distribution Detection, NeurIPS 2019.
     """
-    path = None if checkpoint is None else Path(checkpoint)
     if background is not None:
+        require_model(vae)
+        require_model(background, "background")
         _require_comparable(vae, background)
-    log_p = log_likelihood(vae, x, num_samples, seed, memory, progress, path).per_example
+    log_p = log_likelihood(vae, x, num_samples, seed, memory, progress, checkpoint).per_example
     if background is None:
         return -log_p
-    beside = path and path.with_name(f"{path.stem}.background{path.suffix}")
+    beside = Rows(checkpoint=checkpoint).part("background").checkpoint
     found = log_likelihood(background, x, num_samples, seed, memory, progress, beside)
     return found.per_example - log_p
 
@@ -101,21 +103,21 @@ def perturbed(x: Any, rate: float, seed: int = 0) -> Source:
         )
     source = as_source(x)
     values = dense(source.values)
-    generator = np.random.default_rng(seed)
-    replaced = generator.random(values.shape, dtype="float32") < rate
+    random = generator(seed)
+    replaced = random.random(values.shape, dtype="float32") < rate
     found = values.copy()
-    found[replaced] = _others(values, values[replaced], generator)
+    found[replaced] = _others(values, values[replaced], random)
     return dataclasses.replace(source, values=found)
 
 
-def _others(values: np.ndarray, old: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _others(values: np.ndarray, old: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """For each old value another one from the range of all values; NaN stays."""
     low, high = _range(values)
     if np.array_equal(values, np.round(values), equal_nan=True):
-        drawn = generator.integers(int(low), int(high), len(old))
+        drawn = random.integers(int(low), int(high), len(old))
         new: np.ndarray = drawn + (drawn >= old)  # uniform on the others
     else:
-        new = generator.uniform(low, high, len(old))
+        new = random.uniform(low, high, len(old))
     return np.where(np.isnan(old), old, new).astype(values.dtype)
 
 

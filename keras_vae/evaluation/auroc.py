@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from keras_vae.arguments import floats
+
 
 @dataclasses.dataclass(frozen=True)
 class AUROC:
@@ -62,7 +64,7 @@ def _others_below(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _scores(scores: Any, argument: str) -> np.ndarray:
-    values = np.asarray(scores, "float64")
+    values = floats(scores, argument, "numbers of shape [N]")
     if values.ndim != 1 or not len(values) or np.isnan(values).any():
         raise ValueError(
             f"`{argument}` has a score for each example. Expected: numbers of shape [N], none of "

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from keras_vae.arguments import event_shape_of
+
 
 def bits_per_dimension(log_prob: Any, event_shape: tuple[int, ...]) -> Any:
     """`-log_prob / (d log 2)`, d the number of values of one x: smaller is better.
@@ -14,5 +16,9 @@ def bits_per_dimension(log_prob: Any, event_shape: tuple[int, ...]) -> Any:
     Args:
         log_prob: log p(x) or a bound on it, in nats per example: a number or an array.
         event_shape: E, the shape of one x.
+
+    Raises:
+        ValueError: if `event_shape` is none.
     """
-    return -log_prob / (math.prod(event_shape) * math.log(2))
+    size = math.prod(event_shape_of(event_shape, "bits_per_dimension"))
+    return -log_prob / (size * math.log(2))

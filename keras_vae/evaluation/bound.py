@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import integer_seed, positive_integer
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source
 from keras_vae.divergences import kl_divergence
+from keras_vae.evaluation.asked import data_of
 from keras_vae.evaluation.draws import blocks, draws, seeds_of_rows
 from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
 from keras_vae.feed import check_source
@@ -133,8 +134,8 @@ def terms(
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
     """
+    source, seed = data_of(vae, x), integer_seed(seed)
     count = positive_integer(num_samples, "num_samples", vae, "the number of draws of z")
-    source = held_still(vae.likelihood.as_source(x))
     sizes = blocks(count)
 
     @tf.function(reduce_retracing=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from keras_vae.arguments import generator
 from keras_vae.evaluation.features import Features, pair_of_features
 from keras_vae.evaluation.rows import MEMORY, Rows
 from keras_vae.evaluation.two_sample import TwoSampleTest, require_rows
@@ -59,9 +60,9 @@ def classifier_two_sample_test(
     rows = Rows(memory, progress, checkpoint)
     x, y = pair_of_features(real, generated, features, rows)
     require_rows(4, real=len(x), generated=len(y))
-    generator = np.random.default_rng(seed)
+    random = generator(seed)
     size = min(len(x), len(y))
-    shuffled = (values[generator.permutation(len(values))[:size]] for values in (x, y))
+    shuffled = (values[random.permutation(len(values))[:size]] for values in (x, y))
     (train_x, test_x), (train_y, test_y) = (np.array_split(values, 2) for values in shuffled)
     model = _classifier(classifier, 2 * len(train_x))
     model.fit(np.concatenate([train_x, train_y]), np.repeat([0, 1], len(train_x)))

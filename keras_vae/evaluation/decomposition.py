@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import integer_seed, positive_integer
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source
 from keras_vae.divergences import factors, log_prob_per_dimension
+from keras_vae.evaluation.asked import data_of
 from keras_vae.evaluation.bound import Estimate
 from keras_vae.evaluation.draws import draws, seeds_of_rows
 from keras_vae.evaluation.own_posterior import Parameters
-from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
+from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, identity_of
 from keras_vae.vae import VAE
 
 
@@ -88,13 +89,13 @@ def kl_decomposition(
     References: M. D. Hoffman and M. J. Johnson, ELBO surgery, NeurIPS workshop 2016. R. T. Q.
     Chen, X. Li, R. Grosse and D. Duvenaud, Isolating Sources of Disentanglement in VAEs, 2018.
     """
+    source, seed = data_of(vae, x, optional=("size_factor",)), integer_seed(seed)
     count = positive_integer(num_samples, "num_samples", vae, "the number of draws of z")
     if vae.prior.conditional:
         raise ValueError(
             "`kl_decomposition` compares the aggregate posterior with p(z). Expected: a prior "
             f"that is the same for each x. Received: {type(vae.prior).__name__}."
         )
-    source = held_still(vae.likelihood.as_source(x))
     rows = Rows(memory, progress, checkpoint)
     parameters, z = _drawn(vae, source, count, seed, rows)
     q, p = vae.posterior.distribution(parameters), vae.latents(source[:1])[1]

@@ -15,6 +15,8 @@ import numbers
 
 import numpy as np
 
+from keras_vae.arguments import floats, generator
+
 BINS = 20
 TREES = 50
 
@@ -184,7 +186,7 @@ def _score(z: np.ndarray, v: np.ndarray, train: np.ndarray, test: np.ndarray) ->
 
 
 def _halves(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    order = np.random.default_rng(seed).permutation(size)
+    order = generator(seed).permutation(size)
     return order[: size // 2], order[size // 2 :]
 
 
@@ -211,23 +213,24 @@ def _information(a: np.ndarray, b: np.ndarray) -> float:
 def _checked(
     latents: np.ndarray, factors: np.ndarray, fewest: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    latents, factors = np.asarray(latents, "float64"), np.asarray(factors)
+    latents = floats(latents, "latents", f"finite numbers, [N, D], D at least {fewest}")
     if latents.ndim != 2 or latents.shape[1] < fewest or not np.isfinite(latents).all():
         raise ValueError(
             f"`latents` are the values of D dimensions. Expected: finite, [N, D], D at least "
             f"{fewest}. Received: shape {list(latents.shape)}, "
             f"{int((~np.isfinite(latents)).sum())} values not finite."
         )
-    if len(factors) != len(latents):
-        raise ValueError(
-            "`factors` go with `latents`, row by row. Expected: "
-            f"{len(latents)} rows. Received: {len(factors)}."
-        )
-    if factors.ndim != 2 or factors.dtype.kind not in "iu":
+    factors = np.asarray(factors)
+    if factors.ndim != 2 or not factors.shape[1] or factors.dtype.kind not in "iub":
         raise ValueError(
             f"`factors` are the known classes of each x. Expected: whole numbers, "
             f"[{len(latents)}, F]. Received: dtype {factors.dtype}, shape {list(factors.shape)}. "
             "Cut continuous factors into classes first; a single one is factors[:, None]."
+        )
+    if len(factors) != len(latents):
+        raise ValueError(
+            "`factors` go with `latents`, row by row. Expected: "
+            f"{len(latents)} rows. Received: {len(factors)}."
         )
     constant = [f for f in range(factors.shape[1]) if len(np.unique(factors[:, f])) < 2]
     if constant:
@@ -235,4 +238,4 @@ def _checked(
             f"`factors` must vary. Expected: two values at least. Received: factor {constant[0]} "
             "is constant. Leave it out."
         )
-    return latents, factors
+    return latents, factors.astype("int64")

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import floats, integer_seed, positive_integer
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source
 from keras_vae.evaluation.annealing import require_labels
+from keras_vae.evaluation.asked import data_of
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.draws import DRAWS_AT_ONCE, blocks
 from keras_vae.evaluation.log_likelihood import FEW_SAMPLES, TOO_FEW_SAMPLES, LogLikelihood
 from keras_vae.evaluation.own_posterior import OwnPosterior, Parameters
-from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
+from keras_vae.evaluation.rows import MEMORY, Rows, identity_of
 from keras_vae.evaluation.weights import summary, warn_of_few
 from keras_vae.vae import VAE
 
@@ -124,8 +125,8 @@ def inference_gaps(
     References: C. Cremer, X. Li and D. Duvenaud, Inference Suboptimality in Variational
     Autoencoders, ICML 2018.
     """
+    source, seed = data_of(vae, x), integer_seed(seed)
     positive_integer(num_samples, "num_samples", vae, "the number of draws of z")
-    source = held_still(vae.likelihood.as_source(x))
     log_label = require_labels(vae, source.condition)
     log_p = _checked(log_likelihood, len(source))
     own = OwnPosterior(vae, num_steps, learning_rate, seed)
@@ -190,7 +191,7 @@ def _checked(log_likelihood: Any, count: int) -> np.ndarray | None:
         return None
     if isinstance(log_likelihood, LogLikelihood):
         log_likelihood = log_likelihood.per_example
-    values = np.asarray(log_likelihood, "float64")
+    values = floats(log_likelihood, "log_likelihood", f"[{count}]")
     if values.shape != (count,) or not np.isfinite(values).all():
         raise ValueError(
             "`log_likelihood` is log p(x) of each x. Expected: finite numbers of shape "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae.arguments import is_real
+from keras_vae.arguments import generator, is_real
 from keras_vae.evaluation.features import Features, pair_of_features
 from keras_vae.evaluation.rows import MEMORY, Rows
 from keras_vae.evaluation.two_sample import TwoSampleTest, require_rows
@@ -65,14 +65,14 @@ def kernel_two_sample_test(
     x, y = pair_of_features(real, generated, features, rows)
     require_rows(2, real=len(x), generated=len(y))
     permutations = _permutations(num_permutations)
-    generator = np.random.default_rng(seed)
+    random = generator(seed)
     pooled = np.concatenate([x, y])
     pooled -= pooled.mean(axis=0)  # from here distances lose the fewest digits
-    sigma = _median_distance(pooled, generator) if width is None else _positive(width)
+    sigma = _median_distance(pooled, random) if width is None else _positive(width)
     # A column for each choice of which N rows are called real; the first is the true one.
     chosen = np.zeros((len(pooled), 1 + permutations), bool)
     chosen[: len(x)] = True
-    generator.permuted(chosen[:, 1:], axis=0, out=chosen[:, 1:])
+    random.permuted(chosen[:, 1:], axis=0, out=chosen[:, 1:])
     found = _mmd_squared(pooled, chosen, len(x), len(y), sigma, rows)
     as_large = np.sum(found >= found[0] - ROUNDING)  # the true one included
     return TwoSampleTest(float(found[0]), float(as_large / len(found)))

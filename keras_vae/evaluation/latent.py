@@ -12,13 +12,13 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import divergences
-from keras_vae.arguments import is_real
+from keras_vae.arguments import integer_seed, is_real
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source, scaled
 from keras_vae.data.sparse import dense
+from keras_vae.evaluation.asked import data_of
 from keras_vae.evaluation.draws import draws, seeds_of_rows
-from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
-from keras_vae.feed import Feed
+from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, identity_of
 from keras_vae.vae import VAE
 
 DRAWS = 10  # of z for each x, where a KL has no closed form
@@ -79,7 +79,7 @@ def kl_per_dimension(
         NotImplementedError: if the dimensions of q(z|x), or of p(z), are not independent: what
             correlations cost has no dimension to be booked on.
     """
-    source = held_still(vae.likelihood.as_source(x))
+    source, seed = data_of(vae, x, optional=("size_factor",)), integer_seed(seed)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def block(x: tf.Tensor, given: Given, numbers: tf.Tensor) -> tf.Tensor:
@@ -186,8 +186,7 @@ def _mean(vae: VAE, q: tfd.Distribution) -> tf.Tensor:
 
 def _of_posteriors(vae: VAE, x: Any, rows: Rows, of: Of, label: str) -> np.ndarray:
     """`of` each q(z|x), `[N, ...]`: all rows are checked, then scaled where they are encoded."""
-    feed = Feed(vae.likelihood, vae.condition, optional=("size_factor",))
-    source, _ = feed.rows(held_still(vae.likelihood.as_source(x)))
+    source = data_of(vae, x, optional=("size_factor",))
     encoder = _Encoder(vae, of, source[:1])
     identity = functools.partial(identity_of, vae, source)
     most = max(1, CACHED // encoder.bytes_of_row)

@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from keras_vae.arguments import is_real, positive_integer
+from keras_vae.arguments import generator, integer_seed, is_real, positive_integer
 from keras_vae.conditions import Given
 from keras_vae.data.source import Source
+from keras_vae.evaluation.asked import data_of
 from keras_vae.evaluation.bits import bits_per_dimension
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.draws import blocks, draws, seeds_of_rows
-from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, held_still, identity_of
+from keras_vae.evaluation.rows import MEMORY, Rows, bytes_of, identity_of
 from keras_vae.evaluation.weights import effective_sample_sizes, standard_errors, warn_of_few
 from keras_vae.vae import VAE
 
@@ -80,7 +81,7 @@ class LogLikelihood:
             vectorized=True,
             confidence_level=confidence,
             method="percentile",
-            rng=np.random.default_rng(seed),
+            rng=generator(seed),
         ).confidence_interval
         return float(found.low), float(found.high)
 
@@ -136,8 +137,8 @@ def log_likelihood(
     References: D. J. Rezende, S. Mohamed and D. Wierstra, ICML 2014, appendix. Y. Burda,
     R. Grosse and R. Salakhutdinov, Importance Weighted Autoencoders, ICLR 2016.
     """
+    source, seed = data_of(vae, x), integer_seed(seed)
     positive_integer(num_samples, "num_samples", vae, "the number of draws of z")
-    source = held_still(vae.likelihood.as_source(x))
     sampler = _Sampler(vae, num_samples, seed)
     found = Rows(memory, progress, checkpoint)(
         sampler,

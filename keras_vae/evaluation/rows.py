@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import numbers
 import os
 import re
 import sys
@@ -49,10 +50,18 @@ class Rows:
     checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.memory, int) or self.memory <= 0:
+        is_integer = isinstance(self.memory, numbers.Integral) and not isinstance(self.memory, bool)
+        if not is_integer or self.memory <= 0:
             raise ValueError(
                 "`memory` is how many bytes a chunk of rows may take. Expected: a positive "
                 f"integer. Received: {self.memory!r}. The default is {MEMORY}."
+            )
+        is_path = self.checkpoint is None or isinstance(self.checkpoint, str | os.PathLike)
+        if not is_path or (self.checkpoint and Path(self.checkpoint).is_dir()):
+            kind = "a folder, " if is_path else ""
+            raise ValueError(
+                "`checkpoint` is a file for finished rows. Expected: a path such as 'kept.npz', or "
+                f"None. Received: {kind}{self.checkpoint!r}."
             )
 
     def part(self, name: str) -> "Rows":
@@ -133,7 +142,12 @@ class _Store:
 
     def load(self) -> list[dict[str, np.ndarray]]:
         """What is in the file, in one part; no part where there is none."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return []
+        self.path.parent.mkdir(
+            parents=True, exist_ok=True
+        )  # or it is said now, not when it is full
+        if not self.path.exists():
             return []
         try:
             with np.load(self.path, allow_pickle=False) as file:
@@ -155,7 +169,6 @@ class _Store:
         due = now or time.monotonic() - self.saved > SECONDS
         if self.path is None or not parts or not due:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f".unfinished-{os.getpid()}-{self.path.name}")
         with beside.open("wb") as file:
             np.savez(file, identity=np.array(self.identity), **_joined(parts))  # type: ignore[arg-type]  # names are not its options

@@ -2,13 +2,13 @@
 
 import abc
 import math
-import numbers
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import event_shape_of
 from keras_vae.data.source import Source, as_source
 from keras_vae.head import Head
 from keras_vae.statement import Statement
@@ -47,7 +47,7 @@ class Likelihood(Head):
         trainable: bool = True,
     ) -> None:
         super().__init__(name=name, dtype=dtype, trainable=trainable)
-        self.event_shape = _event_shape(event_shape, type(self).__name__)
+        self.event_shape = event_shape_of(event_shape, type(self).__name__)
 
     @property
     @abc.abstractmethod
@@ -247,17 +247,6 @@ def mean_to_shape(value: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     value = tf.reduce_mean(value, range(leading)) if leading else value
     axes = [axis for axis, size in enumerate(shape) if size == 1]
     return tf.reduce_mean(value, axes, keepdims=True)
-
-
-def _event_shape(shape: object, owner: str) -> tuple[int, ...]:
-    axes = tuple(shape) if isinstance(shape, tuple | list) else (None,)
-    integers = all(isinstance(a, numbers.Integral) and not isinstance(a, bool) for a in axes)
-    if not integers or min(axes, default=1) < 1:
-        raise ValueError(
-            f"`event_shape` of {owner} is the shape of one x, a tuple of positive integers "
-            f"such as (28, 28, 1) or (784,). Received: {shape!r}."
-        )
-    return tuple(int(axis) for axis in axes)
 
 
 def _shape_remedy(shape: tuple[int, ...], event_shape: tuple[int, ...]) -> str:

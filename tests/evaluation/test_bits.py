@@ -20,3 +20,9 @@ def test_a_logistic_wider_than_all_bytes_takes_a_bit_for_the_end():
     p = head.distribution({"loc": tf.zeros((1, 2)), "scale": tf.fill((1, 2), 1e4)})
     bits = bits_per_dimension(p.log_prob(tf.constant([[0.0, 255.0]])), head.event_shape)
     np.testing.assert_allclose(bits, 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(0,), (-3,), 3, None, "ab", (2.5,)])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(ValueError, match="`event_shape` of bits_per_dimension"):
+        bits_per_dimension(-1.0, shape)

@@ -172,6 +172,10 @@ def test_the_seed_decides():
         (normal(2, 9), factors(n=9)[:, 0], r"factors\[:, None\]"),
         (normal(2, 9), factors(n=9) + 0.5, "whole numbers"),
         (normal(2, 9), factors(n=9) * [1, 0], "factor 1 is constant"),
+        (normal(2, 9), factors(n=9)[:, :0], r"whole numbers.*\[9, 0\]"),
+        (normal(2, 9), None, "whole numbers"),
+        (normal(2, 9), 3, "whole numbers"),
+        (np.full((9, 2), "a"), factors(n=9), "`latents` is no array of numbers"),
     ],
 )
 def test_bad_input_is_refused(measure, z, v, message):
@@ -188,3 +192,9 @@ def test_a_single_factor_has_no_disentanglement():
 def test_a_number_of_bins_that_is_none_is_refused(bins):
     with pytest.raises(ValueError, match="`bins` is into how many"):
         mutual_information_gap(normal(2), factors(), bins=bins)
+
+
+@pytest.mark.parametrize("measure", [mutual_information_gap, sap])
+def test_what_is_so_or_not_is_a_factor(measure):
+    v = factors((2, 2))
+    assert measure(normal(2), v == 1) == measure(normal(2), v)

@@ -53,6 +53,22 @@ def test_the_error_of_the_mean_is_over_the_examples_and_as_large_as_it_says():
     assert 182 <= within <= 198
 
 
+def test_the_error_of_the_draws_is_that_of_these_very_examples():
+    """200 repetitions on 20 x each, whose log p(x) is known; means of 20 are nearly Normal."""
+    linear = random_linear()
+    x = drawn(linear, 4_000)
+    found = log_likelihood(near_vae(linear), x, num_samples=200)
+    errors = (found.per_example - linear.log_prob(x)).reshape(200, 20).mean(1)
+    both = found.per_example, found.standard_errors
+    parts = zip(*(np.split(each, 200) for each in both), strict=True)
+    said = [
+        dataclasses.replace(found, per_example=p, standard_errors=e).standard_error_of_draws
+        for p, e in parts
+    ]
+    assert 182 <= np.sum(np.abs(errors) < 2 * np.array(said)) <= 198
+    assert np.std(errors / said) == pytest.approx(1, abs=0.2)
+
+
 def test_with_the_exact_posterior_every_draw_says_log_p_x():
     linear = random_linear()
     vae = linear_vae(linear, FULL(D))

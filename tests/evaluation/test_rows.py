@@ -106,9 +106,6 @@ def test_seeds_are_whole_numbers_of_64_bits():
     number = tf.constant(3, tf.int64)
     seeds = [0, 1, -1, 2**31, 2**32, 2**40, 2**63 - 1]
     assert len({tuple(seed_of_row(seed, number).numpy()) for seed in seeds}) == len(seeds)
-    for seed in ("a", None, 1.5):
-        with pytest.raises(ValueError, match="`seed` is of the draws"):
-            seed_of_row(seed, number)
 
 
 def test_what_is_finished_is_not_computed_again(tmp_path):
