@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from keras_vae.data.source import Source
 from keras_vae.evaluation.annealing import FORWARD, PILOT, Annealer, require_labels
+from keras_vae.evaluation.asked import data_of
 from keras_vae.evaluation.log_likelihood import LogLikelihood
-from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
+from keras_vae.evaluation.rows import MEMORY, Rows, identity_of
 from keras_vae.evaluation.weights import standard_errors, summary, warn_of_few
 from keras_vae.vae import VAE
 
@@ -63,8 +64,7 @@ def annealed_importance_sampling(
 
     Rows are computed in groups of 256 chains, counted from row 0, the last group filled up
     with copies. What a row gets follows from its number and the seed: not from the rows
-    beside it, and not from `memory`, unless that is too small for a group. Then groups are
-    smaller, and their draws others. Of 100 rows of binary digits and a decoder of two layers
+    beside it, and not from `memory`, but for the rounding of float32. Of 100 rows of binary digits and a decoder of two layers
     of 200 units the defaults take some minutes on two cores.
 
     Args:
@@ -80,7 +80,8 @@ def annealed_importance_sampling(
         start: where chains start and what beta = 0 is: `"prior"`, or `"posterior"` for q(z|x),
             which is nearer to p(z|x) if the encoder is good, and worse if it is too narrow.
         seed: of all draws.
-        memory: bytes that the tensors of one group may take; a row is the least.
+        memory: bytes that the tensors of one density may take; a chain of each row of a group is
+            the least.
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
 
@@ -97,18 +98,18 @@ def annealed_importance_sampling(
     Y. Wu, Y. Burda, R. Salakhutdinov and R. Grosse, On the Quantitative Analysis of
     Decoder-Based Generative Models, ICLR 2017.
     """
-    annealer = Annealer(vae, num_chains, num_steps, num_leapfrog_steps, schedule, start, seed)
-    source = held_still(vae.likelihood.as_source(x))
+    source = data_of(vae, x)
     log_label = require_labels(vae, source.condition)
-    rows, bytes_of_row = Rows(memory, progress, checkpoint), annealer.bytes_of_row(source)
-    size = rows.at_once(bytes_of_row, annealer.most_rows)
-    found = rows(
-        _Forward(annealer, size),
+    annealer = Annealer(
+        vae, source, num_chains, num_steps, num_leapfrog_steps, schedule, start, seed, memory
+    )
+    found = Rows(progress=progress, checkpoint=checkpoint)(
+        _Forward(annealer),
         source,
-        bytes_of_row,
+        0,  # a group at once, whatever the memory
         "log p(x) by annealing",
-        functools.partial(identity_of, vae, source, group=size, **annealer.arguments),
-        most=annealer.most_rows,
+        functools.partial(identity_of, vae, source, **annealer.arguments),
+        most=annealer.rows_at_once,
     )
     sizes = found["effective_sample_sizes"]
     warn_of_few(sizes, num_chains, FEW_CHAINS, "chains", TOO_FEW_CHAINS)
@@ -126,12 +127,11 @@ def annealed_importance_sampling(
 class _Forward:
     """What the weights of some rows' chains say, `[n]` each."""
 
-    def __init__(self, annealer: Annealer, size: int) -> None:
+    def __init__(self, annealer: Annealer) -> None:
         self.annealer = annealer
-        self.size = size
 
     def __call__(self, source: Source, numbers: tf.Tensor) -> dict[str, np.ndarray]:
-        group = self.annealer.group(source, numbers, self.size)
+        group = self.annealer.group(source, numbers)
         steps = self.annealer.step_sizes(group.x, group.given, group.stage(PILOT))
         weights, rates = self.annealer.forward(group.x, group.given, steps, group.stage(FORWARD))
         found = {**summary(weights.numpy()), "acceptance_rates": rates.numpy()}

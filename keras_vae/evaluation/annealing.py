@@ -8,17 +8,19 @@ start from p_0 the mean of w is p(x) exactly, whatever the step sizes, so long a
 fixed beforehand (Neal 2001).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import special
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import integer_seed, positive_integer
 from keras_vae.conditions import Given, Labels
 from keras_vae.data.source import Source
 from keras_vae.evaluation.draws import seed_of_row
-from keras_vae.evaluation.rows import bytes_of
+from keras_vae.evaluation.rows import Rows, bytes_of
 from keras_vae.latents import REALS
 from keras_vae.vae import VAE
 
@@ -51,27 +53,33 @@ class Annealer:
 
     The rows of a group are computed together, always as many, the last ones repeated where
     there are fewer: what a row gets depends on its number and on the seed, not on the rows
-    beside it, to the last bit.
+    beside it, to the last bit. Where memory is short, densities are those of some chains after
+    others, whose draws are the same.
 
     Args:
         vae: the model.
+        source: all rows.
         num_chains: C of each row.
         num_steps: T temperatures after 0, of a transition each.
         num_leapfrog_steps: of each transition.
         schedule: of the temperatures, see `temperatures`.
         start: p_0, `"prior"` or `"posterior"`.
         seed: of all draws.
+        memory: bytes that the tensors of one density may take; a chain of each row of a group is
+            the least.
     """
 
     def __init__(
         self,
         vae: VAE,
+        source: Source,
         num_chains: int,
         num_steps: int,
         num_leapfrog_steps: int,
         schedule: str,
         start: str,
         seed: int,
+        memory: int,
     ) -> None:
         positive_integer(num_chains, "num_chains", vae, "the number of chains for each x")
         positive_integer(num_steps, "num_steps", vae, "the number of temperatures")
@@ -85,7 +93,7 @@ class Annealer:
             "num_leapfrog_steps": num_leapfrog_steps,
             "schedule": schedule,
             "start": start,
-            "seed": seed,
+            "seed": integer_seed(seed),
         }
         self.vae = vae
         self.betas = tf.constant(betas[1:], vae.density_dtype)  # of the transitions
@@ -93,11 +101,12 @@ class Annealer:
         self.num_chains = num_chains
         self.num_leapfrog_steps = num_leapfrog_steps
         self.start = start
-        self.seed = seed
+        self.seed = integer_seed(seed)
+        self.chains_at_once = Rows(memory).at_once(self._bytes_of_chain(source), num_chains)
 
     @property
-    def most_rows(self) -> int:
-        """How many rows a group has, if memory allows."""
+    def rows_at_once(self) -> int:
+        """How many rows a group has."""
         return max(1, CHAINS_AT_ONCE // self.num_chains)
 
     @property
@@ -105,16 +114,16 @@ class Annealer:
         """How many chains of each row find the step sizes."""
         return max(LEAST_PILOTS, self.num_chains // 4)
 
-    def group(self, source: Source, numbers: tf.Tensor, size: int) -> "Group":
-        """Some rows, as a group of `size`."""
-        rows = np.minimum(np.arange(size), len(source) - 1)
+    def group(self, source: Source, numbers: tf.Tensor) -> "Group":
+        """Some rows, as a group."""
+        rows = np.minimum(np.arange(self.rows_at_once), len(source) - 1)
         x, given = self.vae._checked(source.take(rows))
-        return Group(x, given, rows, seed_of_row(self.seed, numbers[0] // size))
+        return Group(x, given, rows, seed_of_row(self.seed, numbers[0] // self.rows_at_once))
 
-    def bytes_of_row(self, source: Source) -> int:
-        """Of the tensors of a gradient at the chains of one row."""
-        x, given = self.vae._checked(source[:1])
-        z = tf.zeros((self.num_chains, 1, self.vae.prior.latent_size), self.vae.density_dtype)
+    def _bytes_of_chain(self, source: Source) -> int:
+        """Of the tensors of a gradient at one chain of each row of a group."""
+        x, given = self.vae._checked(source.take(np.zeros(self.rows_at_once, int)))
+        z = tf.zeros((1, len(x), self.vae.prior.latent_size), self.vae.density_dtype)
         return bytes_of(self._gradient, x, given, z)
 
     @tf.function
@@ -123,7 +132,7 @@ class Annealer:
 
         `log step += 0.2 (acceptance rate of the row's chains - 0.65)` after each transition.
         """
-        path = _Path(self.vae, x, given, self.start)
+        path = _Path(self.vae, x, given, self.start, self.chains_at_once)
         z = path.drawn(self.pilots, seed)
         log_step = tf.fill(tf.shape(x)[:1], tf.math.log(path.first_step))
         found = tf.TensorArray(z.dtype, len(self.betas))
@@ -138,7 +147,7 @@ class Annealer:
         self, x: tf.Tensor, given: Given, step_sizes: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """log w of chains from p_0, `[C, B]` float64, and their acceptance rates, `[B]`."""
-        path = _Path(self.vae, x, given, self.start)
+        path = _Path(self.vae, x, given, self.start, self.chains_at_once)
         z = path.drawn(self.num_chains, seed)
         log_weights, total = _zeros(z)
         for t in tf.range(len(self.betas)):
@@ -156,7 +165,7 @@ class Annealer:
         The transitions are reversible, so that these are the chains of `forward` in reverse:
         the mean of 1 / w is 1 / p(x) exactly.
         """
-        path = _Path(self.vae, x, given, self.start)
+        path = _Path(self.vae, x, given, self.start, self.chains_at_once)
         z = tf.repeat(z[None], self.num_chains, 0)
         log_weights, total = _zeros(z)
         for t in tf.range(len(self.betas) - 1, -1, -1):
@@ -166,7 +175,7 @@ class Annealer:
         return log_weights, total / len(self.betas)
 
     def _gain(self, path: "_Path", z: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-        return self.gains[t] * tf.cast(path.terms(z)[1], tf.float64)
+        return self.gains[t] * tf.cast(path.gain(z), tf.float64)
 
     def _moved(
         self, path: "_Path", z: tf.Tensor, t: tf.Tensor, step_size: tf.Tensor, seed: tf.Tensor
@@ -184,7 +193,7 @@ class Annealer:
 
     @tf.function
     def _gradient(self, x: tf.Tensor, given: Given, z: tf.Tensor) -> tf.Tensor:
-        path = _Path(self.vae, x, given, self.start)
+        path = _Path(self.vae, x, given, self.start, 1)
         return tfp.math.value_and_gradient(lambda z: path.log_prob(z, self.betas[0]), z)[1]
 
 
@@ -211,9 +220,20 @@ class Group:
 
 
 class _Path:
-    """`(1 - beta) log p_0(z) + beta log p(x, z)` of the rows of a batch."""
+    """`(1 - beta) log p_0(z) + beta log p(x, z)` of the rows of a batch.
 
-    def __init__(self, vae: VAE, x: tf.Tensor, given: Given, start: str) -> None:
+    Args:
+        vae: the model.
+        x: `[B, *E]`.
+        given: what goes with x.
+        start: what p_0 is.
+        chains_at_once: of how many chains of each row a density is computed at once, at most.
+    """
+
+    def __init__(
+        self, vae: VAE, x: tf.Tensor, given: Given, start: str, chains_at_once: int
+    ) -> None:
+        self.chains_at_once = chains_at_once
         self.vae = vae
         self.x = x
         self.given = vae._known(x, given)
@@ -228,7 +248,42 @@ class _Path:
         shape = (num_chains,) if start.batch_shape.rank else (num_chains, tf.shape(self.x)[0])
         return start.sample(shape, seed=tf.random.fold_in(seed, 0))
 
-    def terms(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def gain(self, z: tf.Tensor) -> tf.Tensor:
+        """log p(x, z) - log p_0(z), `[C, B]`."""
+        return self._in_parts(self._terms, z)[1]
+
+    def log_prob(self, z: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        """log pi_beta(z), not normalised, `[C, B]`; each part has its gradient at once."""
+
+        def of_part(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tfp.math.value_and_gradient(lambda z: self._log_prob(z, beta), z)
+
+        @tf.custom_gradient
+        def density(z: tf.Tensor) -> tuple:
+            value, slope = self._in_parts(of_part, z)
+
+            def gradient(upstream: tf.Tensor, variables: tuple = ()) -> tuple:
+                return upstream[..., None] * slope, [None] * len(variables)
+
+            return value, gradient
+
+        return density(z)
+
+    def _in_parts(
+        self, function: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], z: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Two values of z, `[C, B, ...]` each, of as many chains at once as divide C."""
+        chains = z.shape[0]
+        size = next(n for n in range(min(chains, self.chains_at_once), 0, -1) if chains % n == 0)
+        if size == chains:
+            return function(z)
+        parts = tf.reshape(z, (-1, size, *z.shape[1:]))
+        first, second = tf.map_fn(
+            function, parts, fn_output_signature=(z.dtype, z.dtype), parallel_iterations=1
+        )
+        return _without_parts(first), _without_parts(second)
+
+    def _terms(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """log p_0(z) and log p(x, z) - log p_0(z), `[C, B]`."""
         log_prior = self.p.log_prob(z)
         log_likelihood = self.vae._likelihood(z, self.given).log_prob(self.x)
@@ -237,10 +292,14 @@ class _Path:
         log_posterior = self.q.log_prob(z)
         return log_posterior, log_likelihood + log_prior - log_posterior
 
-    def log_prob(self, z: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
-        """log pi_beta(z), not normalised."""
-        at_zero, gain = self.terms(z)
+    def _log_prob(self, z: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        at_zero, gain = self._terms(z)
         return at_zero + beta * gain
+
+
+def _without_parts(values: tf.Tensor) -> tf.Tensor:
+    """`[P, C / P, ...]` -> `[C, ...]`."""
+    return tf.reshape(values, tf.concat([[-1], tf.shape(values)[2:]], 0))
 
 
 def _require_real(vae: VAE) -> None:

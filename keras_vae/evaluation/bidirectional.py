@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import integer_seed, positive_integer
 from keras_vae.data.source import Source
 from keras_vae.evaluation.annealing import BACKWARD, FORWARD, PILOT, Annealer, require_labels
+from keras_vae.evaluation.asked import require_model
 from keras_vae.evaluation.bound import Estimate, estimate
 from keras_vae.evaluation.rows import MEMORY, Rows, identity_of
 from keras_vae.evaluation.weights import summary
@@ -92,8 +93,8 @@ def bidirectional_monte_carlo(
             log p(x, label).
         size_factor: of a likelihood that takes one: N values, or one for all.
         seed: of all draws.
-        memory: bytes that the tensors of one group may take, beside the N examples; a row is the
-            least.
+        memory: bytes that the tensors of one density may take, beside the N examples; a chain of
+            each row of a group is the least.
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
 
@@ -106,21 +107,20 @@ def bidirectional_monte_carlo(
     Likelihood Using Bidirectional Monte Carlo, 2015. R. B. Grosse, S. Ancha and D. M. Roy,
     Measuring the Reliability of MCMC Inference with Bidirectional Monte Carlo, NeurIPS 2016.
     """
+    require_model(vae)
     positive_integer(num_examples, "num_examples", vae, "the number of samples")
-    annealer = Annealer(vae, num_chains, num_steps, num_leapfrog_steps, schedule, start, seed)
-    source, z = _drawn(vae, num_examples, condition, size_factor, seed)
+    source, z = _drawn(vae, num_examples, condition, size_factor, integer_seed(seed))
     log_label = require_labels(vae, source.condition)
-    rows, bytes_of_row = Rows(memory, progress, checkpoint), annealer.bytes_of_row(source)
-    size = rows.at_once(bytes_of_row, annealer.most_rows)
-    found = rows(
-        _BothWays(annealer, size, z),
+    annealer = Annealer(
+        vae, source, num_chains, num_steps, num_leapfrog_steps, schedule, start, seed, memory
+    )
+    found = Rows(progress=progress, checkpoint=checkpoint)(
+        _BothWays(annealer, z),
         source,
-        bytes_of_row,
+        0,  # a group at once, whatever the memory
         "log p(x) from both sides",
-        functools.partial(
-            identity_of, vae, source, group=size, both_ways=True, **annealer.arguments
-        ),
-        most=annealer.most_rows,
+        functools.partial(identity_of, vae, source, both_ways=True, **annealer.arguments),
+        most=annealer.rows_at_once,
     )
     return LogLikelihoodBounds(
         x=source.values,
@@ -135,13 +135,12 @@ def bidirectional_monte_carlo(
 class _BothWays:
     """The bounds of some rows, whose exact z are known, `[n]` each."""
 
-    def __init__(self, annealer: Annealer, size: int, z: tf.Tensor) -> None:
+    def __init__(self, annealer: Annealer, z: tf.Tensor) -> None:
         self.annealer = annealer
-        self.size = size
         self.z = z
 
     def __call__(self, source: Source, numbers: tf.Tensor) -> dict[str, np.ndarray]:
-        group = self.annealer.group(source, numbers, self.size)
+        group = self.annealer.group(source, numbers)
         z = tf.gather(self.z, tf.gather(numbers, group.rows))
         steps = self.annealer.step_sizes(group.x, group.given, group.stage(PILOT))
         forward, rates = self.annealer.forward(group.x, group.given, steps, group.stage(FORWARD))

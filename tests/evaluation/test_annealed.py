@@ -20,7 +20,7 @@ from parts import (
 import keras_vae
 from keras_vae import conditions, evaluation, likelihoods, networks, posteriors, priors
 from keras_vae.data import Source
-from keras_vae.evaluation import annealed
+from keras_vae.evaluation import annealed, annealing
 from keras_vae.evaluation.annealing import temperatures
 
 # Where the subject is another one: a few steps leave a few chains.
@@ -155,21 +155,24 @@ def test_a_row_depends_on_its_number_and_the_seed_alone():
 
 
 @few_do_not_matter
-def test_little_memory_makes_small_groups(monkeypatch):
+@pytest.mark.parametrize(("memory", "chains"), [(1, {1}), (2**13, {1, 2, 3})])
+def test_little_memory_divides_the_chains_and_changes_nothing(monkeypatch, memory, chains):
+    """But for rounding: the draws are those of the whole group."""
     linear = random_linear()
-    vae, x = linear_vae(linear, posteriors.DiagonalNormal(D)), drawn(linear, 5)
-    sizes = []
-    call = annealed._Forward.__call__
+    vae, x = linear_vae(linear, posteriors.DiagonalNormal(D)), drawn(linear, 45)
+    whole = sampled(vae, x, num_chains=6, num_steps=60)
+    sizes = set()
+    terms = annealing._Path._terms
 
-    def spied(self, source, numbers):
-        sizes.append((len(source), self.size))
-        return call(self, source, numbers)
+    def spied(self, z):
+        sizes.add(z.shape[0])
+        return terms(self, z)
 
-    monkeypatch.setattr(annealed._Forward, "__call__", spied)
-    found = sampled(vae, x, num_steps=60, memory=1)
-    assert sizes == [(1, 1)] * 5
-    errors = np.abs(found.per_example - linear.log_prob(x))
-    np.testing.assert_array_less(errors, 5 * found.standard_errors)
+    monkeypatch.setattr(annealing._Path, "_terms", spied)
+    found = sampled(vae, x, num_chains=6, num_steps=60, memory=memory)
+    assert sizes <= chains
+    assert 6 not in sizes
+    np.testing.assert_allclose(found.per_example, whole.per_example, atol=1e-3)
 
 
 @few_do_not_matter

@@ -1,5 +1,7 @@
 """Bounds from both sides against models whose log p(x) is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from interrupted import resumed
@@ -64,6 +66,22 @@ def test_the_gap_has_the_standard_error_of_a_mean():
     assert found.gap.standard_error == pytest.approx(stats.sem(upper - lower))
     assert str(found).startswith(f"log p(x) of 6 samples of the model: {lower.mean():.3f} to ")
     assert str(found).endswith("(4 chains of 10 steps)")
+
+
+def test_the_gap_is_within_two_standard_errors_about_as_often_as_it_says(vae):
+    """Of 200 repetitions on 20 examples each, around the mean of all: t with 19 degrees."""
+    found = bounds(vae, num_examples=4_000, num_chains=8, num_steps=30, num_leapfrog_steps=3)
+    parts = zip(*(np.split(each, 200) for each in (found.lower, found.upper)), strict=True)
+    gaps = [dataclasses.replace(found, lower=low, upper=up).gap for low, up in parts]
+    within = sum(abs(gap.mean - found.gap.mean) < 2 * gap.standard_error for gap in gaps)
+    least, most = stats.binom(200, 2 * stats.t(19).cdf(2) - 1).interval(0.999)
+    assert least <= within <= most
+
+
+def test_little_memory_changes_nothing_but_the_rounding(vae):
+    whole, parts = (bounds(vae, num_examples=40, num_steps=30, memory=m) for m in (2**28, 1))
+    np.testing.assert_allclose(parts.lower, whole.lower, atol=1e-3)
+    np.testing.assert_allclose(parts.upper, whole.upper, atol=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:.*effective")
