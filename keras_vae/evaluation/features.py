@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import floats
 from keras_vae.data.source import Source, as_source
 from keras_vae.evaluation.rows import MEMORY, Rows, held_still, identity_of
 
@@ -37,7 +38,7 @@ def features_of(
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished rows, `.npz`: a run that was stopped goes on from it.
             Of a Keras model it knows the weights and the configuration, of any other function
-            the qualified name alone.
+            the qualified name, and what it gives of the first x.
 
     Raises:
         ValueError: if x is no array of numbers, the features are not finite and `[B, F]`, or
@@ -104,7 +105,8 @@ class _Computer:
         """A fingerprint of the features and the data."""
         if isinstance(self.features, keras.layers.Layer):
             return identity_of(self.features, source)
-        return identity_of(None, source, features=_name(self.features))
+        first = np.asarray(self.compute(source[:1].array(dtype=self.dtype))).tobytes()
+        return identity_of(None, source, features=_name(self.features), first=first)
 
 
 def _name(features: Features) -> str:
@@ -145,7 +147,7 @@ def _called(features: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any
 
 
 def _checked(found: Any, argument: str) -> np.ndarray:
-    values = np.asarray(found)
+    values = floats(found, f"features of {argument}", "[B, F]")
     if values.ndim != 2 or not values.shape[1]:
         raise ValueError(
             f"`features` of `{argument}` has a vector for each example. Expected: [B, F]. "
@@ -156,4 +158,4 @@ def _checked(found: Any, argument: str) -> np.ndarray:
             f"`features` of `{argument}` is not finite. Expected: numbers. Received: "
             f"{np.sum(~np.isfinite(values))} values that are NaN or infinite."
         )
-    return values.astype("float64")
+    return values

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import positive_integer
+from keras_vae.arguments import integer_seed, positive_integer
 from keras_vae.conditions import Labels
 from keras_vae.data.source import Source
-from keras_vae.evaluation.rows import Rows, held_still, identity_of
-from keras_vae.feed import check_source
+from keras_vae.evaluation.asked import data_of
+from keras_vae.evaluation.rows import Rows, identity_of
 from keras_vae.vae import VAE
 
 Statistic = Callable[[Any], Any]
@@ -80,7 +80,7 @@ def predictive_check(
         seed: of the draws: those of a replicate follow from it and the replicate's number.
         progress: whether a bar is shown, on a terminal.
         checkpoint: a file for finished replicates, `.npz`: a run that was stopped goes on from
-            it. Of the statistics it knows the names alone.
+            it. Of the statistics it knows the names, and what they are of x.
 
     In memory are x and one replicate, which a statistic is given whole; of small data up to 20, of
     two million values together.
@@ -99,6 +99,7 @@ def predictive_check(
     Fitness via Realized Discrepancies, Statistica Sinica 1996. G. E. P. Box, Sampling and
     Bayes' Inference in Scientific Modelling and Robustness, JRSS A 1980 (prior predictive).
     """
+    source, seed = data_of(vae, x), integer_seed(seed)
     positive_integer(num_replicates, "num_replicates", vae, "the number of data sets")
     if predictive not in PREDICTIVE:
         raise ValueError(
@@ -109,15 +110,12 @@ def predictive_check(
             "`statistics` are functions of a data set, by name. Expected: such as {'mean': np.mean}, "
             f"or None. Received: {statistics!r}."
         )
-    source = vae.likelihood.as_source(x)
-    check_source(vae.likelihood, source)
-    source = held_still(source)
     data = vae.likelihood.given_back(source.array())
     chosen = default_statistics(vae, data) if statistics is None else statistics
     observed = _values(chosen, data)
 
     groups = _Groups(vae, source, chosen, predictive, seed)
-    asked = {"statistics": list(chosen), "predictive": predictive, "seed": seed}
+    asked = {"statistics": observed, "predictive": predictive, "seed": seed}
     found = Rows(progress=progress, checkpoint=checkpoint)(
         groups,
         Source(np.arange(-(-num_replicates // groups.copies))),

@@ -166,6 +166,14 @@ def test_functions_are_told_apart_by_their_names(tmp_path):
         features_of(X, cubes, checkpoint=tmp_path / "kept.npz")
 
 
+def test_functions_of_one_name_are_told_apart_by_what_they_give(tmp_path):
+    first, second = (lambda x, factor=factor: factor * x.reshape(len(x), -1) for factor in (1, 10))
+    assert first.__qualname__ == second.__qualname__
+    features_of(X, first, checkpoint=tmp_path / "kept.npz")
+    with pytest.raises(ValueError, match="is of another run"):
+        features_of(X, second, checkpoint=tmp_path / "kept.npz")
+
+
 def test_of_two_sets_each_has_its_file(tmp_path):
     x = np.random.default_rng(0).normal(size=(2, 10, 3))
     frechet_distance(*x, checkpoint=tmp_path / "a" / "kept.npz")

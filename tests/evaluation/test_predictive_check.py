@@ -10,7 +10,7 @@ from linear_gaussian import (
     exact_vae,
     random_linear,
 )
-from parts import LIKELIHOODS, make_vae, table
+from parts import LIKELIHOODS, data_for, make_vae, table
 from scipy import stats
 
 import keras_vae
@@ -157,6 +157,14 @@ def test_a_check_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(seen) == 4 + 1 + 1 + 2  # x, three replicates, the stop; x again, the other two
     with pytest.raises(ValueError, match="of another run"):
         predictive_check(vae, x, {"mean": np.mean}, 6, checkpoint=file)
+
+
+def test_a_statistic_of_the_same_name_is_another(tmp_path):
+    vae = make_vae()
+    x, file = data_for(vae.likelihood, 6), tmp_path / "kept.npz"
+    predictive_check(vae, x, {"T": np.mean}, 3, checkpoint=file)
+    with pytest.raises(ValueError, match="of another run"):
+        predictive_check(vae, x, {"T": np.max}, 3, checkpoint=file)
 
 
 # The statistics
