@@ -36,19 +36,23 @@ def read(folder: Path = RESULTS) -> list[dict]:
     return sorted(found, key=lambda r: (*order[r["study"], r["variant"]], r["epochs"], r["seed"]))
 
 
-def protocol_of(result: dict) -> tuple:
-    """What must be equal for two numbers to stand in one table."""
-    protocol = tuple(sorted(result["protocol"].items()))
-    estimators = (result["figures"].get(name, {}).get("how") for name in ("-log p(x)", "-ELBO"))
-    return result["study"], protocol, *estimators
+def comparable(one: dict, other: dict) -> bool:
+    """Whether two results may stand in one table: of one protocol, their figures made alike."""
+    both = one["figures"].keys() & other["figures"].keys()
+    alike = all(one["figures"][name]["how"] == other["figures"][name]["how"] for name in both)
+    return alike and all(one[key] == other[key] for key in ("study", "protocol"))
 
 
 def grouped(results: list[dict]) -> list[list[dict]]:
     """The results table by table."""
-    groups = defaultdict(list)
+    groups: list[list[dict]] = []
     for result in results:
-        groups[protocol_of(result)].append(result)
-    return list(groups.values())
+        fitting = (group for group in groups if all(comparable(result, each) for each in group))
+        group = next(fitting, None)
+        if group is None:
+            groups.append(group := [])
+        group.append(result)
+    return groups
 
 
 def markdown(results: list[dict]) -> str:
@@ -114,7 +118,7 @@ def published(result: dict) -> str:
 def described(name: str, group: list[dict]) -> str:
     """How the figures of a column were made."""
     figures = [result["figures"][name] for result in group if name in result["figures"]]
-    how = " or ".join(dict.fromkeys(figure["how"] for figure in figures))
+    how = figures[0]["how"]  # in one table they are made alike
     unit = "" if figures[0]["unit"].startswith("of ") else f"in {figures[0]['unit']}, "
     return f"{name}: {unit}{how}"
 
