@@ -17,7 +17,6 @@ from keras_vae.vae import VAE
 
 LATENT = 40
 PSEUDO_INPUTS = 500
-WARM_UP = 100  # epochs, of the paper's
 
 
 class Gated(keras.layers.Layer):
@@ -46,7 +45,7 @@ def vamp_model(vamp: bool, data: DataSet, plan: Plan) -> VAE:
     prior: Prior = (
         priors.VampPrior(LATENT, PSEUDO_INPUTS) if vamp else priors.StandardNormal(LATENT)
     )
-    warm_up = min(WARM_UP, max(1, plan.epochs // 2)) * plan.steps
+    warm_up = max(1, plan.epochs // 2) * plan.steps
     vae = VAE(
         encoder=gated_network(),
         decoder=gated_network(),
