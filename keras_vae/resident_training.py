@@ -35,7 +35,7 @@ class ResidentTraining:
     to 41,000, where TensorFlow without XLA does 34,000: there XLA's small products use both.
     Its large ones are slower, so that on a CPU XLA is what a user asks for: of MLPs from 64 units
     to two layers of 1,000 `jit_compile=True` made those with batches of 32 1.0 to 2.0 times as
-    fast, with about 128 0.9 to 1.3 times, with 512 0.8 to 0.9 times, and IWAE 0.6 to 0.9 times
+    fast, with about 128 0.9 to 1.3 times, with 512 0.8 to 0.9 times, and IWAE with K = 5 0.6 to 0.9
     (two cores, 21 shapes, medians of five pairs). It takes 0.7 s more before the first step.
 
     Args:

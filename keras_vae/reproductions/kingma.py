@@ -73,9 +73,9 @@ STUDY = Study(
     reading=(
         "More latents come to a better bound, in the paper's order, and those that are more than "
         "needed (200 on MNIST) cost little. Of the faces the end of the film is held out, which is "
-        "harder than frames at random: there all overfit, and the paper's order is that of the best "
-        "bound on the way, not of the last: 2, 5, then 10 and 20 latents, which no difference tells "
-        "apart. Their errors are too small: frames of a film are not independent. The paper goes on to "
+        "harder than frames at random: there all overfit, and the paper's order is that of the bound of "
+        "the training frames, 2, 5, 10, 20, and of the best bound of the test frames on the way (10 and "
+        "20 no difference tells apart), which is chosen on them, not of the last. Their errors are too small: frames of a film are not independent. The paper goes on to "
         "10^8 examples, and shows curves, no numbers; it uses Adagrad for faces, too, has a prior on the "
         "weights, and means in (0, 1) for faces, and does not say how MNIST was binarised."
     ),
