@@ -103,6 +103,11 @@ def perturbed(x: Any, rate: float, seed: int = 0) -> Source:
         )
     source = as_source(x)
     values = dense(source.values)
+    if values.dtype.kind not in "fiu":
+        raise ValueError(
+            "`x` of perturbed is numbers. Expected: an array [N, *E] or a source. Received: dtype "
+            f"{values.dtype}."
+        )
     random = generator(seed)
     replaced = random.random(values.shape, dtype="float32") < rate
     found = values.copy()

@@ -169,7 +169,7 @@ def _forest(
     """The importance of each latent for a factor, and the accuracy of all together."""
     from sklearn.ensemble import RandomForestClassifier  # a second to import, and for this alone
 
-    forest = RandomForestClassifier(TREES, max_features=None, random_state=seed)
+    forest = RandomForestClassifier(TREES, max_features=None, random_state=seed % 2**32)
     forest.fit(latents[train], v[train])
     return forest.feature_importances_, forest.score(latents[test], v[test])
 

@@ -105,7 +105,8 @@ def predictive_check(
         raise ValueError(
             f"`predictive` is one of {', '.join(map(repr, PREDICTIVE))}. Received: {predictive!r}."
         )
-    if statistics is not None and not (isinstance(statistics, Mapping) and statistics):
+    functions = list(statistics.values()) if isinstance(statistics, Mapping) else []
+    if statistics is not None and not (functions and all(map(callable, functions))):
         raise ValueError(
             "`statistics` are functions of a data set, by name. Expected: such as {'mean': np.mean}, "
             f"or None. Received: {statistics!r}."

@@ -210,6 +210,11 @@ def test_a_rate_that_is_no_share_is_refused(rate):
         perturbed(np.eye(2), rate)
 
 
+def test_values_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="`x` of perturbed is numbers"):
+        perturbed(np.array([["a", "b"]]), 0.2)
+
+
 @pytest.mark.parametrize("x", [np.ones((2, 3)), np.full((2, 3), np.nan), np.zeros((0, 3))])
 def test_values_without_another_one_are_refused(x):
     with pytest.raises(ValueError, match="no other value to put in place of one"):

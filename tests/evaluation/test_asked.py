@@ -83,6 +83,7 @@ def test_a_seed_is_an_integer(vae, estimate, seed):
 ON_ARRAYS = {
     "perturbed": lambda x, seed: evaluation.perturbed(x, 0.2, seed=seed),
     "sap": lambda x, seed: evaluation.separated_attribute_predictability(x, x > 0.5, seed),
+    "dci": lambda x, seed: evaluation.dci(x, x > 0.5, seed),
     "kernel": lambda x, seed: evaluation.kernel_two_sample_test(x, x + 1, seed=seed),
     "classifier": lambda x, seed: evaluation.classifier_two_sample_test(x, x + 1, seed=seed),
 }

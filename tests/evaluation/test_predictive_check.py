@@ -244,6 +244,9 @@ def test_arguments_are_checked():
         predictive_check(make_vae(), x, num_replicates=0)
     with pytest.raises(ValueError, match="outside the support of Bernoulli"):
         predictive_check(make_vae(), x + 0.5)
+    for statistics in ({}, {"T": 3}, [np.mean]):
+        with pytest.raises(ValueError, match="`statistics` are functions of a data set"):
+            predictive_check(make_vae(), x, statistics)
 
 
 # What goes with x
