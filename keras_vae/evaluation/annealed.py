@@ -64,8 +64,9 @@ def annealed_importance_sampling(
 
     Rows are computed in groups of 256 chains, counted from row 0, the last group filled up
     with copies. What a row gets follows from its number and the seed: not from the rows
-    beside it, and not from `memory`, but for the rounding of float32. Of 100 rows of binary digits and a decoder of two layers
-    of 200 units the defaults take some minutes on two cores.
+    beside it, and not from `memory`, but for the rounding of float32. Of 100 rows of binary
+    digits and a decoder of two layers of 200 units the defaults take some minutes on two
+    cores.
 
     Args:
         vae: the model; its z is a real vector.

@@ -103,7 +103,7 @@ def perturbed(x: Any, rate: float, seed: int = 0) -> Source:
         )
     source = as_source(x)
     values = dense(source.values)
-    if values.dtype.kind not in "fiu":
+    if values.dtype.kind not in "fiub":
         raise ValueError(
             "`x` of perturbed is numbers. Expected: an array [N, *E] or a source. Received: dtype "
             f"{values.dtype}."

@@ -144,9 +144,8 @@ class _Store:
         """What is in the file, in one part; no part where there is none."""
         if self.path is None:
             return []
-        self.path.parent.mkdir(
-            parents=True, exist_ok=True
-        )  # or it is said now, not when it is full
+        # Where it cannot be, it is said now, and not when there is something to keep.
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             return []
         try:
