@@ -71,11 +71,11 @@ def pair_of_features(
 
 
 def _features(x: Any, features: Features, rows: Rows, argument: str) -> np.ndarray:
-    source, computer = _as_rows(x, argument), _Computer(features, argument)
-    size = computer.bytes_of_row(source)  # and a network that was not built is, from here
+    source = _as_rows(x, argument)
+    computer = _Computer(features, argument, source[:1])
     identity = functools.partial(computer.identity, source)
     label = f"features of {argument}"
-    return rows(computer, source, size, label, identity, ROWS_AT_ONCE)["features"]
+    return rows(computer, source, computer.bytes_of_row, label, identity, ROWS_AT_ONCE)["features"]
 
 
 class _Computer:
@@ -84,29 +84,30 @@ class _Computer:
     Args:
         features: what computes them.
         argument: what x is called, for the message.
+        one: a row like all others; a network that was not built is, from here.
+
+    Attributes:
+        bytes_of_row: of x, as it lies, scaled and as it is given; and of the features, as found
+            and kept.
     """
 
-    def __init__(self, features: Features, argument: str) -> None:
+    def __init__(self, features: Features, argument: str, one: Source) -> None:
         self.features, self.argument = features, argument
         self.compute = _flattened if features is None else _called(features)
         self.dtype = "float64" if features is None else None  # a network has its own
+        x = one.array(dtype=self.dtype)
+        self.first = np.asarray(self.compute(x))
+        self.bytes_of_row = 3 * x.nbytes + self.first.nbytes + 8 * self.first.size
 
     def __call__(self, source: Source, numbers: tf.Tensor) -> dict[str, np.ndarray]:
         found = self.compute(source.array(dtype=self.dtype))
         return {"features": _checked(found, self.argument)}
 
-    def bytes_of_row(self, source: Source) -> int:
-        """Of x, as it lies, scaled and as it is given; and of the features, as found and kept."""
-        x = source[:1].array(dtype=self.dtype)
-        found = np.asarray(self.compute(x))
-        return 3 * x.nbytes + found.nbytes + 8 * found.size
-
     def identity(self, source: Source) -> str:
         """A fingerprint of the features and the data."""
         if isinstance(self.features, keras.layers.Layer):
             return identity_of(self.features, source)
-        first = np.asarray(self.compute(source[:1].array(dtype=self.dtype))).tobytes()
-        return identity_of(None, source, features=_name(self.features), first=first)
+        return identity_of(None, source, features=_name(self.features), first=self.first.tobytes())
 
 
 def _name(features: Features) -> str:

@@ -110,7 +110,7 @@ def sizes_of_chunks(monkeypatch, x, **arguments):
 
 
 def test_the_chunks_fit_the_memory(monkeypatch):
-    row = _Computer(squares, "x").bytes_of_row(Source(X))
+    row = _Computer(squares, "x", Source(X)[:1]).bytes_of_row
     assert row == 3 * 12 + 12 + 24  # x three times; its features, and in double precision
     assert sizes_of_chunks(monkeypatch, X, features=squares, memory=4 * row) == [4, 4, 2]
 
