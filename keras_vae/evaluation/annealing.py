@@ -8,17 +8,15 @@ start from p_0 the mean of w is p(x) exactly, whatever the step sizes, so long a
 fixed beforehand (Neal 2001).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import special
-from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import integer_seed, positive_integer
 from keras_vae.conditions import Given, Labels
 from keras_vae.data.source import Source
+from keras_vae.evaluation.annealed_path import AnnealedPath
 from keras_vae.evaluation.draws import seed_of_row
 from keras_vae.evaluation.rows import Rows, bytes_of
 from keras_vae.latents import REALS
@@ -86,6 +84,7 @@ class Annealer:
         positive_integer(num_leapfrog_steps, "num_leapfrog_steps", vae, "the length of a path")
         _require_one_of("start", start, STARTS)
         _require_real(vae)
+        seed = integer_seed(seed)
         betas = temperatures(schedule, num_steps)
         self.arguments = {
             "num_chains": num_chains,
@@ -93,7 +92,7 @@ class Annealer:
             "num_leapfrog_steps": num_leapfrog_steps,
             "schedule": schedule,
             "start": start,
-            "seed": integer_seed(seed),
+            "seed": seed,
         }
         self.vae = vae
         self.betas = tf.constant(betas[1:], vae.density_dtype)  # of the transitions
@@ -101,7 +100,7 @@ class Annealer:
         self.num_chains = num_chains
         self.num_leapfrog_steps = num_leapfrog_steps
         self.start = start
-        self.seed = integer_seed(seed)
+        self.seed = seed
         self.chains_at_once = Rows(memory).at_once(self._bytes_of_chain(source), num_chains)
 
     @property
@@ -132,7 +131,7 @@ class Annealer:
 
         `log step += 0.2 (acceptance rate of the row's chains - 0.65)` after each transition.
         """
-        path = _Path(self.vae, x, given, self.start, self.chains_at_once)
+        path = AnnealedPath(self.vae, x, given, self.start, self.chains_at_once)
         z = path.drawn(self.pilots, seed)
         log_step = tf.fill(tf.shape(x)[:1], tf.math.log(path.first_step))
         found = tf.TensorArray(z.dtype, len(self.betas))
@@ -147,7 +146,7 @@ class Annealer:
         self, x: tf.Tensor, given: Given, step_sizes: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """log w of chains from p_0, `[C, B]` float64, and their acceptance rates, `[B]`."""
-        path = _Path(self.vae, x, given, self.start, self.chains_at_once)
+        path = AnnealedPath(self.vae, x, given, self.start, self.chains_at_once)
         z = path.drawn(self.num_chains, seed)
         log_weights, total = _zeros(z)
         for t in tf.range(len(self.betas)):
@@ -165,7 +164,7 @@ class Annealer:
         The transitions are reversible, so that these are the chains of `forward` in reverse:
         the mean of 1 / w is 1 / p(x) exactly.
         """
-        path = _Path(self.vae, x, given, self.start, self.chains_at_once)
+        path = AnnealedPath(self.vae, x, given, self.start, self.chains_at_once)
         z = tf.repeat(z[None], self.num_chains, 0)
         log_weights, total = _zeros(z)
         for t in tf.range(len(self.betas) - 1, -1, -1):
@@ -174,11 +173,11 @@ class Annealer:
             total += rate
         return log_weights, total / len(self.betas)
 
-    def _gain(self, path: "_Path", z: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+    def _gain(self, path: AnnealedPath, z: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
         return self.gains[t] * tf.cast(path.gain(z), tf.float64)
 
     def _moved(
-        self, path: "_Path", z: tf.Tensor, t: tf.Tensor, step_size: tf.Tensor, seed: tf.Tensor
+        self, path: AnnealedPath, z: tf.Tensor, t: tf.Tensor, step_size: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """z after a transition, `[C, B, D]`, and the mean acceptance probability, `[B]`."""
         kernel = tfp.mcmc.HamiltonianMonteCarlo(
@@ -193,7 +192,7 @@ class Annealer:
 
     @tf.function
     def _gradient(self, x: tf.Tensor, given: Given, z: tf.Tensor) -> tf.Tensor:
-        path = _Path(self.vae, x, given, self.start, 1)
+        path = AnnealedPath(self.vae, x, given, self.start, 1)
         return tfp.math.value_and_gradient(lambda z: path.log_prob(z, self.betas[0]), z)[1]
 
 
@@ -217,89 +216,6 @@ class Group:
     def stage(self, number: int) -> tf.Tensor:
         """The seed of a stage."""
         return tf.random.fold_in(self.seed, number)
-
-
-class _Path:
-    """`(1 - beta) log p_0(z) + beta log p(x, z)` of the rows of a batch.
-
-    Args:
-        vae: the model.
-        x: `[B, *E]`.
-        given: what goes with x.
-        start: what p_0 is.
-        chains_at_once: of how many chains of each row a density is computed at once, at most.
-    """
-
-    def __init__(
-        self, vae: VAE, x: tf.Tensor, given: Given, start: str, chains_at_once: int
-    ) -> None:
-        self.chains_at_once = chains_at_once
-        self.vae = vae
-        self.x = x
-        self.given = vae._known(x, given)
-        self.p = vae._prior(self.given)  # once: a VampPrior encodes its pseudo-inputs here
-        self.q = vae._posterior(x, self.given) if start == "posterior" else None
-        size = vae.prior.latent_size
-        self.first_step = tf.constant(size**-0.25, vae.density_dtype)
-
-    def drawn(self, num_chains: int, seed: tf.Tensor) -> tf.Tensor:
-        """z ~ p_0, `[C, B, D]`."""
-        start: tfd.Distribution = self.p if self.q is None else self.q
-        shape = (num_chains,) if start.batch_shape.rank else (num_chains, tf.shape(self.x)[0])
-        return start.sample(shape, seed=tf.random.fold_in(seed, 0))
-
-    def gain(self, z: tf.Tensor) -> tf.Tensor:
-        """log p(x, z) - log p_0(z), `[C, B]`."""
-        return self._in_parts(self._terms, z)[1]
-
-    def log_prob(self, z: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
-        """log pi_beta(z), not normalised, `[C, B]`; each part has its gradient at once."""
-
-        def of_part(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tfp.math.value_and_gradient(lambda z: self._log_prob(z, beta), z)
-
-        @tf.custom_gradient
-        def density(z: tf.Tensor) -> tuple:
-            value, slope = self._in_parts(of_part, z)
-
-            def gradient(upstream: tf.Tensor, variables: tuple = ()) -> tuple:
-                return upstream[..., None] * slope, [None] * len(variables)
-
-            return value, gradient
-
-        return density(z)
-
-    def _in_parts(
-        self, function: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], z: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Two values of z, `[C, B, ...]` each, of as many chains at once as divide C."""
-        chains = z.shape[0]
-        size = next(n for n in range(min(chains, self.chains_at_once), 0, -1) if chains % n == 0)
-        if size == chains:
-            return function(z)
-        parts = tf.reshape(z, (-1, size, *z.shape[1:]))
-        first, second = tf.map_fn(
-            function, parts, fn_output_signature=(z.dtype, z.dtype), parallel_iterations=1
-        )
-        return _without_parts(first), _without_parts(second)
-
-    def _terms(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """log p_0(z) and log p(x, z) - log p_0(z), `[C, B]`."""
-        log_prior = self.p.log_prob(z)
-        log_likelihood = self.vae._likelihood(z, self.given).log_prob(self.x)
-        if self.q is None:
-            return log_prior, log_likelihood
-        log_posterior = self.q.log_prob(z)
-        return log_posterior, log_likelihood + log_prior - log_posterior
-
-    def _log_prob(self, z: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
-        at_zero, gain = self._terms(z)
-        return at_zero + beta * gain
-
-
-def _without_parts(values: tf.Tensor) -> tf.Tensor:
-    """`[P, C / P, ...]` -> `[C, ...]`."""
-    return tf.reshape(values, tf.concat([[-1], tf.shape(values)[2:]], 0))
 
 
 def _require_real(vae: VAE) -> None:

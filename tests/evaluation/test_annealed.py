@@ -20,7 +20,8 @@ from parts import (
 import keras_vae
 from keras_vae import conditions, evaluation, likelihoods, networks, posteriors, priors
 from keras_vae.data import Source
-from keras_vae.evaluation import annealed, annealing
+from keras_vae.evaluation import annealed
+from keras_vae.evaluation.annealed_path import AnnealedPath
 from keras_vae.evaluation.annealing import temperatures
 
 # Where the subject is another one: a few steps leave a few chains.
@@ -162,13 +163,13 @@ def test_little_memory_divides_the_chains_and_changes_nothing(monkeypatch, memor
     vae, x = linear_vae(linear, posteriors.DiagonalNormal(D)), drawn(linear, 45)
     whole = sampled(vae, x, num_chains=6, num_steps=60)
     sizes = set()
-    terms = annealing._Path._terms
+    terms = AnnealedPath._terms
 
     def spied(self, z):
         sizes.add(z.shape[0])
         return terms(self, z)
 
-    monkeypatch.setattr(annealing._Path, "_terms", spied)
+    monkeypatch.setattr(AnnealedPath, "_terms", spied)
     found = sampled(vae, x, num_chains=6, num_steps=60, memory=memory)
     assert sizes <= chains
     assert 6 not in sizes
