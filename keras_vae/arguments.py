@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def positive_integer(value: object, argument: str, owner: object, meaning: str) 
     Raises:
         ValueError: naming the argument, what was expected and what was received.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+    if not is_integer(value) or int(value) < 1:
         raise ValueError(
             f"`{argument}` of {type(owner).__name__} is {meaning}, a positive integer. "
             f"Received: {argument}={value!r}."
@@ -43,13 +43,17 @@ def event_shape_of(shape: object, owner: str) -> tuple[int, ...]:
         ValueError: if it is no tuple of positive integers.
     """
     axes = tuple(shape) if isinstance(shape, tuple | list) else (None,)
-    integers = all(isinstance(a, numbers.Integral) and not isinstance(a, bool) for a in axes)
-    if not integers or min(axes, default=1) < 1:
+    if not all(map(is_integer, axes)) or min(axes, default=1) < 1:
         raise ValueError(
             f"`event_shape` of {owner} is the shape of one x, a tuple of positive integers "
             f"such as (28, 28, 1) or (784,). Received: {shape!r}."
         )
     return tuple(int(axis) for axis in axes)
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether `value` is an integer, Python's or NumPy's, and no boolean."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_real(value: object) -> bool:
@@ -63,14 +67,12 @@ def integer_seed(seed: object) -> int:
     Raises:
         ValueError: if it is no integer of 64 bits.
     """
-    is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-    value = int(seed) if isinstance(seed, numbers.Integral) else 0
-    if not is_integer or not -(2**63) <= value < 2**63:
+    if not is_integer(seed) or not -(2**63) <= int(seed) < 2**63:
         raise ValueError(
             "`seed` is of the draws. Expected: an integer from -2^63 to 2^63 - 1. Received: "
             f"{seed!r}."
         )
-    return value
+    return int(seed)
 
 
 def floats(values: object, argument: str, expected: str) -> np.ndarray:

@@ -11,11 +11,10 @@ but for the trees of scikit-learn, one factor's at a time.
 """
 
 import dataclasses
-import numbers
 
 import numpy as np
 
-from keras_vae.arguments import floats, generator
+from keras_vae.arguments import floats, generator, is_integer
 
 BINS = 20
 TREES = 50
@@ -37,7 +36,7 @@ def mutual_information(latents: np.ndarray, factors: np.ndarray, bins: int = BIN
     Information, Neural Computation 2003, for the bias.
     """
     latents, factors = _checked(latents, factors, fewest=1)
-    if isinstance(bins, bool) or not isinstance(bins, numbers.Integral) or bins < 2:
+    if not is_integer(bins) or bins < 2:
         raise ValueError(
             f"`bins` is into how many each latent is cut. Expected: 2 or more. Received: {bins!r}."
         )

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import numbers
 import os
 import re
 import sys
@@ -24,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import is_integer
 from keras_vae.data.source import Source
 from keras_vae.data.sparse import dense
 from keras_vae.memory import keep_freed_memory
@@ -50,8 +50,7 @@ class Rows:
     checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
-        is_integer = isinstance(self.memory, numbers.Integral) and not isinstance(self.memory, bool)
-        if not is_integer or self.memory <= 0:
+        if not is_integer(self.memory) or self.memory <= 0:
             raise ValueError(
                 "`memory` is how many bytes a chunk of rows may take. Expected: a positive "
                 f"integer. Received: {self.memory!r}. The default is {MEMORY}."
