@@ -3,6 +3,11 @@
 import keras
 import tensorflow as tf
 
+# What TensorFlow takes on a CPU and on a GPU where none is named, with the same numbers. XLA,
+# where none is named, computes on a CPU the whole generator anew for each number and on one core:
+# 100,000 uniform numbers take 17.9 ms, with this name 0.6, without XLA 0.2.
+GENERATOR = "philox"
+
 
 def draw_seed(generator: keras.random.SeedGenerator, seed: int | None = None) -> tf.Tensor:
     """A stateless seed `[2]`: of `seed` if there is one, else the generator's next.
@@ -24,6 +29,16 @@ def draw_seed(generator: keras.random.SeedGenerator, seed: int | None = None) ->
 def stateless_seed(seed: tf.Tensor) -> tf.Tensor:
     """The stateless seed `[2]` of an int64: its low and its high half."""
     return tf.bitcast(seed, tf.int32)
+
+
+def normal_noise(axes: tf.Tensor, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Standard Normal draws."""
+    return tf.random.stateless_normal(axes, seed, dtype=dtype, alg=GENERATOR)
+
+
+def uniform_noise(axes: tf.Tensor, seed: tf.Tensor, dtype: tf.DType, low: float = 0.0) -> tf.Tensor:
+    """Draws from [low, 1)."""
+    return tf.random.stateless_uniform(axes, seed, low, 1, dtype, alg=GENERATOR)
 
 
 def split_seed(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

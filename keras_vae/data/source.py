@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.data.sparse import as_csr, dense, gatherer, is_sparse, moments
+from keras_vae.randomness import uniform_noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Source:
         grey = scaled(rows, self.divisor, dtype)
         if not self.dynamic:
             return grey
-        uniform = tf.random.stateless_uniform(tf.shape(grey), seed, dtype=grey.dtype)
+        uniform = uniform_noise(tf.shape(grey), seed, grey.dtype)
         return tf.cast(uniform < grey, grey.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -5,6 +5,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.randomness import uniform_noise
+
 # Smaller parts of a simplex are all taken for this one.
 SMALLEST_PART = 1e-30
 # A value in (0, 1) that is nearer to an end is taken for this near: 1 - z has no more digits.
@@ -137,6 +139,4 @@ class BinaryConcrete(tfd.Distribution):
 def _uniform(axes: tf.Tensor, seed: object, dtype: tf.DType) -> tf.Tensor:
     """Draws from the open interval (0, 1)."""
     seed = tfp.random.sanitize_seed(seed)
-    return tf.random.stateless_uniform(
-        axes, seed, minval=np.finfo(dtype.as_numpy_dtype).tiny, dtype=dtype
-    )
+    return uniform_noise(axes, seed, dtype, low=np.finfo(dtype.as_numpy_dtype).tiny)

@@ -6,6 +6,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions.normals import MultivariateNormalDiag
+
 # exp of it is within float32, and so is its product with what it multiplies.
 LARGEST_EXPONENT = 80.0
 
@@ -37,7 +39,7 @@ class NormalMixture(tfd.Distribution):
         parameters = dict(locals())
         self._logits, self._loc, self._scale_diag = logits, loc, scale_diag
         self._mixture = tfd.MixtureSameFamily(
-            tfd.Categorical(logits=logits), tfd.MultivariateNormalDiag(loc, scale_diag)
+            tfd.Categorical(logits=logits), MultivariateNormalDiag(loc, scale_diag)
         )
         super().__init__(
             dtype=loc.dtype,

@@ -5,6 +5,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions import sphere
+from keras_vae.randomness import normal_noise
 
 
 class PowerSpherical(tfd.Distribution):
@@ -63,7 +64,7 @@ class PowerSpherical(tfd.Distribution):
         shape = self.concentration + (self.size - 1) / 2
         gamma = tfd.Gamma(shape, tf.ones((), self.dtype)).sample(n, seed=along)[..., None]
         axes = tf.concat([tf.shape(gamma)[:-1], [self.size - 1]], 0)
-        normal = tf.random.stateless_normal(axes, across, dtype=self.dtype)
+        normal = normal_noise(axes, across, self.dtype)
         half = tf.reduce_sum(normal**2, -1, keepdims=True) / 2
         z = tf.concat([gamma - half, tf.sqrt(2 * gamma) * normal], -1) / (gamma + half)
         return sphere.turned(z, self.mean_direction)

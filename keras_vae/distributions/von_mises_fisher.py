@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions import sphere
+from keras_vae.randomness import normal_noise, uniform_noise
 
 
 class VonMisesFisher(tfd.Distribution):
@@ -68,9 +69,7 @@ class VonMisesFisher(tfd.Distribution):
         kappa = tf.broadcast_to(self.concentration, shape)
         angle = draw_angle(kappa, self.size, along)[..., None]
         axes = tf.concat([shape, [self.size - 1]], 0)
-        around = tf.math.l2_normalize(
-            tf.random.stateless_normal(axes, across, dtype=self.dtype), axis=-1
-        )
+        around = tf.math.l2_normalize(normal_noise(axes, across, self.dtype), axis=-1)
         z = tf.concat([tf.cos(angle), tf.sin(angle) * around], axis=-1)
         return sphere.turned(z, self.mean_direction)
 
@@ -124,12 +123,12 @@ def _rejection(kappa: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
 
     def propose(step: tf.Tensor, angle: tf.Tensor, wanted: tf.Tensor) -> tuple:
         normal_seed, uniform_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, step)))
-        normal = tf.random.stateless_normal(axes, normal_seed, dtype=kappa.dtype)
+        normal = normal_noise(axes, normal_seed, kappa.dtype)
         one, other = tf.unstack(tf.reduce_sum(normal**2, axis=-1))  # twice gamma, a shape of d/2
         ratio = tf.math.log((1 + b) / 2) + tf.math.log(one + other) - tf.math.log(other + b * one)
         fall = 2 * b * one / (other + b * one)
         log_accept = kappa * (2 * b / (1 + b) - fall) + d * ratio
-        uniform = tf.random.stateless_uniform(tf.shape(kappa), uniform_seed, dtype=kappa.dtype)
+        uniform = uniform_noise(tf.shape(kappa), uniform_seed, kappa.dtype)
         proposed = 2 * tf.atan2(tf.sqrt(b * one), tf.sqrt(other))
         # A comparison with NaN is false: what is no number is not drawn for ever.
         rejected = log_accept < tf.math.log1p(-uniform)

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions import normals
 from keras_vae.networks.projection import positive
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.statement import Statement
@@ -36,7 +37,7 @@ class DiagonalNormal(Posterior):
         return {"loc": raw["loc"], "scale_diag": positive(raw["scale_diag"])}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        return tfd.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
+        return normals.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
 
     def centre(self, distribution: tfd.Distribution) -> tf.Tensor:
         return distribution.loc  # `mean()` would have the scale computed too, for its shape

@@ -8,6 +8,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
+from keras_vae.distributions import normals
 from keras_vae.networks.projection import positive
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.statement import Statement
@@ -61,7 +62,7 @@ class NetworkFlow(Posterior):
             network.build((None, self.latent_size), (None, self.units))
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        base = tfd.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
+        base = normals.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
         # A chain applies its last bijector first.
         layers = [self.bijector(i, parameters["context"]) for i in reversed(range(self.num_layers))]
         return tfd.TransformedDistribution(base, tfb.Chain(layers))

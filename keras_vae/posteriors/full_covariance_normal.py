@@ -5,6 +5,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions import normals
 from keras_vae.networks.projection import positive
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.statement import Statement
@@ -45,7 +46,7 @@ class FullCovarianceNormal(Posterior):
         return {"loc": raw["loc"], "scale_tril": below + diagonal}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        return tfd.MultivariateNormalTriL(parameters["loc"], parameters["scale_tril"])
+        return normals.MultivariateNormalTriL(parameters["loc"], parameters["scale_tril"])
 
     def centre(self, distribution: tfd.Distribution) -> tf.Tensor:
         return distribution.loc  # `mean()` would have the scale computed too, for its shape

@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
+from keras_vae.distributions import normals
 from keras_vae.distributions.planar import Planar
 from keras_vae.networks.projection import positive
 from keras_vae.posteriors.posterior import Posterior
@@ -69,7 +70,7 @@ class PlanarFlow(Posterior):
         return {**raw, "scale_diag": positive(raw["scale_diag"]), "u": FIRST_STEP * raw["u"]}
 
     def distribution(self, parameters: dict[str, tf.Tensor]) -> tfd.Distribution:
-        base = tfd.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
+        base = normals.MultivariateNormalDiag(parameters["loc"], parameters["scale_diag"])
         planes = Planar(parameters["w"], parameters["u"], parameters["b"])
         return tfd.TransformedDistribution(base, planes)
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions import normals
 from keras_vae.networks.projection import inverse_positive, positive
 from keras_vae.priors.prior import Encode, Prior
 from keras_vae.statement import Statement
@@ -75,7 +76,7 @@ class ConditionalNormal(Prior):
                 "condition=None. Pass the condition along with x."
             )
         features = self._features(condition)
-        return tfd.MultivariateNormalDiag(
+        return normals.MultivariateNormalDiag(
             tf.cast(self.loc(features), self.density_dtype),
             positive(tf.cast(self.raw_scale(features), self.density_dtype)),
         )

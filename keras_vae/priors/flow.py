@@ -8,6 +8,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
+from keras_vae.distributions import normals
 from keras_vae.priors.prior import Encode, Prior
 
 
@@ -52,7 +53,7 @@ class NetworkFlow(Prior):
         self, condition: tf.Tensor | None = None, encode: Encode | None = None
     ) -> tfd.Distribution:
         shape = (self.latent_size,)
-        base = tfd.MultivariateNormalDiag(
+        base = normals.MultivariateNormalDiag(
             tf.zeros(shape, self.density_dtype), tf.ones(shape, self.density_dtype)
         )
         # A chain applies its last bijector first.

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions import normals
 from keras_vae.networks.projection import inverse_positive, positive
 from keras_vae.priors.prior import Encode, Prior
 from keras_vae.statement import Statement
@@ -37,7 +38,7 @@ class LearnedNormal(Prior):
     def distribution(
         self, condition: tf.Tensor | None = None, encode: Encode | None = None
     ) -> tfd.Distribution:
-        return tfd.MultivariateNormalDiag(
+        return normals.MultivariateNormalDiag(
             tf.cast(self.loc, self.density_dtype),
             positive(tf.cast(self.raw_scale, self.density_dtype)),
         )

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions import normals
 from keras_vae.priors.prior import Encode, Prior
 from keras_vae.statement import Statement
 
@@ -30,7 +31,7 @@ class StandardNormal(Prior):
         self, condition: tf.Tensor | None = None, encode: Encode | None = None
     ) -> tfd.Distribution:
         shape = (self.latent_size,)
-        return tfd.MultivariateNormalDiag(
+        return normals.MultivariateNormalDiag(
             tf.zeros(shape, self.density_dtype), tf.ones(shape, self.density_dtype)
         )
 
