@@ -86,8 +86,11 @@ def test_each_convolution_halves_an_image_rounding_up(shape, filters, expected):
 @pytest.mark.parametrize("filters", [[3], [4, 3], [5, 4, 3]])
 @pytest.mark.parametrize("shape", [(28, 28, 1), (5, 9, 3), (4, 4, 1), (1, 1, 1)])
 def test_transposed_convolutions_cover_an_image(shape, filters):
-    output = conv_transpose(filters, shape=shape)(features(2, (4,)))
+    network = conv_transpose(filters, shape=shape)
+    output = network(features(2, (4,)))
     assert output.shape == (2, *shape[:2], 3)
+    cropped = any(isinstance(layer, keras.layers.Cropping2D) for layer in network.layers)
+    assert cropped == any(side % 2 ** len(filters) for side in shape[:2])
 
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28), (2, 28, 28, 1)])
