@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.compilation import pays
 from keras_vae.data.pipeline import EpochSeed, batches
 from keras_vae.data.resident import ResidentRows, can_lie
 from keras_vae.data.source import Source
@@ -33,10 +34,11 @@ class Executions:
     Args:
         model: whose functions and number of steps per execution are set.
         automatic: whether TensorFlow may run several steps for one call from Python.
+        compiles: whether XLA may compile the steps of a `fit` of which `compilation` says so.
     """
 
-    def __init__(self, model: keras.Model, automatic: bool = True) -> None:
-        self.model, self.automatic = model, automatic
+    def __init__(self, model: keras.Model, automatic: bool = True, compiles: bool = False) -> None:
+        self.model, self.automatic, self.compiles = model, automatic, compiles
         self._fits = False
         self._resident: ResidentTraining | None = None  # of the latest `fit` on an array
 
@@ -62,6 +64,7 @@ class Executions:
         sample_weight: np.ndarray | None,
         batch_size: int,
         shuffle: bool,
+        epochs: int,
         steps: int | None,
     ) -> tuple[tf.data.Dataset, EpochSeed | ResidentTraining]:
         """What `fit` feeds of rows in memory, and what is told of each new epoch."""
@@ -71,8 +74,14 @@ class Executions:
         if elsewhere or not can_lie(source, sample_weight):
             seed = EpochSeed()
             return batches(source, batch_size, sample_weight, seed, shuffle), seed
-        if resident is None or not resident.rows.take(source, sample_weight, shuffle):
-            resident = ResidentTraining(model, ResidentRows(source, sample_weight, shuffle))
+        updates = epochs * -(-len(source) // batch_size)
+        xla = model.jit_compile or (self.compiles and pays(model, updates))
+        if (
+            resident is None
+            or resident.xla != xla
+            or not resident.rows.take(source, sample_weight, shuffle)
+        ):
+            resident = ResidentTraining(model, ResidentRows(source, sample_weight, shuffle), xla)
         self._resident = resident
         return resident.start(batch_size), resident
 

@@ -31,28 +31,24 @@ class ResidentTraining:
 
     XLA compiles the steps' loop too, where it compiles the step: TensorFlow's asks the host
     after each whether there is another, and copies the weights that a step changes. On an H100
-    (batch 1,024) `fit` goes from 940,000 images a second to 1,470,000, on two cores from 33,000
-    to 41,000, where TensorFlow without XLA does 34,000: there XLA's small products use both.
-    Its large ones are slower, so that on a CPU XLA is what a user asks for: of MLPs from 64 units
-    to two layers of 1,000 `jit_compile=True` made those with batches of 32 1.0 to 2.0 times as
-    fast, with about 128 0.9 to 1.3 times, with 512 0.8 to 0.9 times, and IWAE with K = 5 0.6 to 0.9
-    (two cores, 21 shapes, medians of five pairs). It takes 0.7 s more before the first step.
+    (batch 1,024) `fit` goes from 940,000 images a second to 1,470,000.
 
     Args:
         model: compiled.
         rows: that its steps gather.
+        xla: whether XLA compiles them.
     """
 
-    def __init__(self, model: keras.Model, rows: ResidentRows) -> None:
-        self.model, self.rows = model, rows
-        self._step = tf.function(self._one, jit_compile=model.jit_compile, autograph=False)
+    def __init__(self, model: keras.Model, rows: ResidentRows, xla: bool) -> None:
+        self.model, self.rows, self.xla = model, rows, xla
+        self._step = tf.function(self._one, jit_compile=xla, autograph=False)
         strategy = model.distribute_strategy
         self._between_workers = spans_workers(strategy)
         # Else each number of rows that is left in a last batch is a graph of its own.
         alone = strategy.num_replicas_in_sync == 1 and not self._between_workers
-        self._of_any_size = alone and not model.jit_compile
+        self._of_any_size = alone and not xla
         run = self._next_one if self._between_workers else self._loop
-        self._several = tf.function(run, autograph=False, jit_compile=model.jit_compile)
+        self._several = tf.function(run, autograph=False, jit_compile=xla)
         self._loss = tf.function(self._loss_so_far, autograph=False)
         self._reported: dict[str, tf.Tensor] = {}
         self._batch_size = self._next = 0
