@@ -46,14 +46,19 @@ SIZES = {
     },
     "short": dict.fromkeys(WORKLOADS, (512, 100)),
     "gpu": dict.fromkeys(WORKLOADS, (60_000, 10_000)) | {"W5": (60_000, 1_000)},
-    "gpu-short": dict.fromkeys(WORKLOADS, (2_048, 100)),
+    "gpu-short": dict.fromkeys(WORKLOADS, (512, 100)),
 }  # fmt: skip
 # One run of these is a part of an epoch, after which bounds differ by more than is told from noise.
 WARM = {"W3": 6, "W4": 20}
 ON_GPU = ("gpu", "gpu-short")
-GPU_BATCH = 1024
-# There an epoch of the smallest networks takes milliseconds, and what surrounds a run would be timed.
-GPU_EPOCHS = {"W1": 20, "W2": 20, "W3": 5, "W4": 5, "W5": 5, "W8": 5}
+GPU_BATCH = {"gpu": 1024, "gpu-short": 256}
+# How often one run passes over the images. W1 on a CPU: so often that keras_vae has XLA compile it.
+# On a GPU an epoch of the smallest networks takes milliseconds, and what surrounds a run would be timed.
+EPOCHS = {
+    "full": {"W1": 5},
+    "gpu": {"W1": 20, "W2": 20, "W3": 5, "W4": 5, "W5": 5, "W8": 5},
+    "gpu-short": {"W5": 1},
+}
 
 # What W1 grows with; a run passes over six batches of the largest, of fewer images with K draws of each.
 GROWING = {"batch": (32, 128, 512, 4096), "samples": (1, 5, 50, 500), "latent": (2, 20, 200)}
@@ -68,9 +73,9 @@ def workload(name: str, size: str, folder: Path) -> Work:
         fewer = {"draws": 100, "samples": min(work.samples, 5), "limit": 20.0, "targets": targets}
         work = dataclasses.replace(work, **fewer)
     if size in ON_GPU:
-        epochs = GPU_EPOCHS.get(name, 1) if size == "gpu" else 1
-        work = dataclasses.replace(work, batch=GPU_BATCH, epochs=epochs, xla=True)
-    work = dataclasses.replace(work, threads=threads(size))
+        work = dataclasses.replace(work, batch=GPU_BATCH[size], xla=True)
+    epochs = EPOCHS.get(size, {}).get(name, work.epochs)
+    work = dataclasses.replace(work, epochs=epochs, threads=threads(size))
     return dataclasses.replace(work, data=str(write(work, *SIZES[size][name], folder)))
 
 
@@ -99,9 +104,11 @@ def growing(setting: str, value: int, size: str, folder: Path) -> tuple[Work, in
     """W1 with another setting, and how many images a run passes over; with K, IWAE's bound."""
     samples = value if setting == "samples" else 1
     images = max(GROWING_IMAGES // samples, 256)
+    work = workload("W1", size, folder)
     work = dataclasses.replace(
-        workload("W1", size, folder),
+        work,
         **{setting: value},
+        epochs=1 if size == "full" else work.epochs,
         objective="iwae" if setting == "samples" else "elbo",
         data=str(write(WORKLOADS["W1"], images, 100, folder)),
     )
