@@ -1,4 +1,4 @@
-"""How the steps of `fit`, `evaluate` and `predict` are run: `steps_per_execution="auto"`."""
+"""How the steps of `fit`, `evaluate` and `predict` are run: what is left "auto" in `compile`."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ class Executions:
     Args:
         model: whose functions and number of steps per execution are set.
         automatic: whether TensorFlow may run several steps for one call from Python.
-        compiles: whether XLA may compile the steps of a `fit` of which `compilation` says so.
+        compiles: whether XLA may compile the steps of a `fit` where `compilation.pays` says so.
     """
 
     def __init__(self, model: keras.Model, automatic: bool = True, compiles: bool = False) -> None:
@@ -74,8 +74,8 @@ class Executions:
         if elsewhere or not can_lie(source, sample_weight):
             seed = EpochSeed()
             return batches(source, batch_size, sample_weight, seed, shuffle), seed
-        updates = epochs * -(-len(source) // batch_size)
-        xla = model.jit_compile or (self.compiles and pays(model, updates))
+        all_steps = epochs * -(-len(source) // batch_size)
+        xla = model.jit_compile or (self.compiles and pays(model, all_steps, batch_size))
         if (
             resident is None
             or resident.xla != xla

@@ -64,7 +64,8 @@ class Trainer(GenerativeModel, abc.ABC):
         `steps_per_execution="auto"` lets TensorFlow run several steps for one call from
         Python, unless a number of steps or a callback's own hook of a batch asks for one.
         `jit_compile="auto"` lets XLA compile where it is known to be the faster: on a GPU, and
-        on a CPU a long `fit` of dense networks on an array (`compilation.pays`).
+        on a CPU a long `fit` of dense networks on an array (`compilation.pays`). The draws under
+        XLA are others than without it.
         """
         received = {
             "loss": loss,
@@ -90,6 +91,8 @@ class Trainer(GenerativeModel, abc.ABC):
                 )
             jit_compile = False
         automatic = steps_per_execution == "auto"
+        left = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
+        self._left_open = {name: value for name, value in left.items() if value == "auto"}
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
@@ -101,7 +104,10 @@ class Trainer(GenerativeModel, abc.ABC):
         self._executions = Executions(
             self,
             automatic=automatic and not one_by_one,
-            compiles=jit_compile == "auto" and not one_by_one,
+            # Under a strategy Keras leaves XLA out, with one replica, too.
+            compiles=jit_compile == "auto"
+            and not run_eagerly
+            and self._distribute_strategy is None,
         )
         use_native_adam(self.optimizer)
         if not self.optimizer.built:
@@ -112,11 +118,7 @@ class Trainer(GenerativeModel, abc.ABC):
     def get_compile_config(self) -> dict:
         """What `compile_from_config` takes: with "auto", where that was said."""
         config = super().get_compile_config()
-        return (
-            {**config, "steps_per_execution": "auto"}
-            if config and self._executions.automatic
-            else config
-        )
+        return {**config, **self._left_open} if config else config
 
     def compile_from_config(self, config: dict) -> None:
         """Compiles a loaded model; Keras asks for this where `compile` is a model's own."""
@@ -160,7 +162,7 @@ class Trainer(GenerativeModel, abc.ABC):
         if holds_rows(x):
             x, sample_weight = feed.rows(x, None, sample_weight)
             rows = (x, sample_weight, batch_size or BATCH_SIZE, shuffle)
-            fed, passes = self._executions.fed(*rows, epochs, steps=steps_per_epoch)
+            fed, passes = self._executions.fed(*rows, epochs=epochs, steps=steps_per_epoch)
         else:
             fed, passes = feed(x, y, sample_weight), EpochSeed()
         if validation_data is not None:

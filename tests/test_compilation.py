@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
-from parts import make_vae, of_six_bits
+from parts import LIKELIHOODS, OBJECTIVES, make_vae, of_six_bits
 
-from keras_vae import compilation, networks
-from keras_vae.compilation import LONG, pays
+from keras_vae import VAE, compilation, devices, likelihoods, networks, objectives
+from keras_vae.compilation import LONG, ROWS, pays
 
 X = np.random.default_rng(0).integers(0, 2, (103, 6)).astype("float32")
 
@@ -25,10 +26,25 @@ class Squared(layers.Layer):
         return x**2
 
 
-def functional():
+class OwnBernoulli(likelihoods.Bernoulli):
+    """A user's own likelihood."""
+
+
+class OwnVAE(VAE):
+    """A user's own model."""
+
+
+def functional(operation=None):
     inputs = keras.Input((4, 4, 1))
     hidden = layers.LayerNormalization()(layers.Dense(6)(layers.Flatten()(inputs)))
+    hidden = operation(hidden) if operation else hidden
     return keras.Model(inputs, layers.Concatenate()([hidden, layers.ReLU()(hidden)]))
+
+
+def marked():
+    dense = layers.Dense(6)
+    dense.supports_jit = False
+    return keras.Sequential([layers.Flatten(), dense])
 
 
 ENCODERS = {
@@ -43,28 +59,59 @@ ENCODERS = {
         lambda: keras.Sequential([layers.Reshape((4, 4)), layers.LSTM(6)]),
         False,
     ),
+    "dropout": (
+        lambda: keras.Sequential([layers.Flatten(), layers.Dense(6), layers.Dropout(0.1)]),
+        False,
+    ),
+    "an operation that is no layer": (lambda: functional(keras.ops.sort), False),
+    "a layer that says so": (marked, False),
 }
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_networks_of_dense_layers_gain(name):
     encoder, expected = ENCODERS[name]
-    assert pays(make_vae(encoder=encoder), LONG) is expected
+    assert pays(make_vae(encoder=encoder), LONG, 128) is expected
 
 
 def test_a_short_fit_does_not_gain():
-    assert not pays(make_vae(), LONG - 1)
+    assert not pays(make_vae(), LONG - 1, 128)
+
+
+@pytest.mark.parametrize("samples", [1, 5])
+def test_many_rows_do_not_gain(samples):
+    vae = make_vae(objective=lambda: objectives.IWAE(samples))
+    assert pays(vae, LONG, ROWS // samples)
+    assert not pays(vae, LONG, ROWS // samples + 1)
+
+
+@pytest.mark.parametrize("name", ["ELBO", "IWAE", "InfoVAE", "BetaTCVAE"])
+def test_the_bounds_that_were_measured_gain(name):
+    assert pays(make_vae(objective=OBJECTIVES[name]), LONG, 8) == (name in ("ELBO", "IWAE"))
+
+
+def test_parts_of_a_users_own_do_not_gain():
+    assert not pays(make_vae(likelihood=lambda: OwnBernoulli((4, 4, 1))), LONG, 128)
+    assert pays(make_vae(likelihood=LIKELIHOODS["Poisson"]), LONG, 128)
+    vae = of_six_bits()
+    parts = vae.encoder, vae.decoder, vae.posterior, vae.prior, vae.likelihood, vae.objective
+    assert not pays(OwnVAE(*parts), LONG, 128)
+
+
+def test_determinism_does_not_allow_it(monkeypatch):
+    monkeypatch.setattr(compilation, "is_op_determinism_enabled", lambda: True)
+    assert not pays(make_vae(), LONG, 128)
 
 
 def test_bfloat16_does_not_gain():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    assert not pays(make_vae(), LONG)
+    assert not pays(make_vae(), LONG, 128)
 
 
 @pytest.mark.parametrize(("where", "found"), [("num_cores", 1), ("has_gpu", True)])
 def test_one_core_and_a_gpu_do_not_gain(where, found, monkeypatch):
     monkeypatch.setattr(compilation, where, lambda: found)
-    assert not pays(make_vae(), LONG)
+    assert not pays(make_vae(), LONG, 128)
 
 
 def trained(epochs=3, rows=103, **compiled):
@@ -100,3 +147,56 @@ def test_steps_run_one_by_one_where_a_user_says_so(monkeypatch):
     vae.compile("adam", run_eagerly=True)
     vae.fit(X, batch_size=10, epochs=3, verbose=0)
     assert vae._executions._resident is None
+
+
+def test_a_loaded_model_decides_as_the_saved_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(compilation, "LONG", 33)
+    vae = trained()
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    for model in (vae, loaded):
+        model.fit(X, batch_size=10, epochs=3, verbose=0)
+        assert model._executions._resident.xla
+    for weight, expected in zip(loaded.get_weights(), vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_no_strategy_has_it_not_even_of_one_replica(monkeypatch):
+    monkeypatch.setattr(compilation, "LONG", 33)
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        vae = trained()
+    assert not vae._executions._resident.xla
+
+
+def test_what_else_goes_with_a_long_fit(monkeypatch):
+    monkeypatch.setattr(compilation, "LONG", 33)
+    seen = []
+    hook = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    weights = np.linspace(0.5, 2, 103)
+    models = []
+    for asked in ("auto", True):
+        vae = of_six_bits()
+        adam = keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)
+        vae.compile(adam, jit_compile=asked)
+        fit = {"epochs": 3, "verbose": 0, "validation_data": X[:20], "callbacks": [hook]}
+        history = vae.fit(X, batch_size=10, sample_weight=weights, **fit).history
+        assert np.isfinite(history["val_loss"]).all()
+        models.append(vae.get_weights())
+        assert vae._executions._resident.xla
+    assert len(seen) == 2 * 33
+    for found, expected in zip(*models, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "variable", "expected"),
+    [(0, "", 4), (2, "", 2), (0, "1", 1), (8, "", 4), (3, "1", 3)],
+)
+def test_the_cores_are_those_that_tensorflow_may_use(monkeypatch, asked, variable, expected):
+    name = "get_intra_op_parallelism_threads"
+    monkeypatch.setattr(devices.tf.config.threading, name, lambda: asked)
+    monkeypatch.setattr(
+        devices.os, "sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False
+    )
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", variable)
+    assert devices.num_cores() == expected
