@@ -16,8 +16,7 @@ class MultivariateNormalDiag(tfd.MultivariateNormalDiag):
     @functools.cached_property
     def distribution(self) -> tfd.Distribution:
         """That of the noise, before it is scaled and shifted."""
-        noise = super().distribution
-        return _Noise(noise.distribution, noise.sample_shape)
+        return _Noise.of(super().distribution)
 
 
 class MultivariateNormalTriL(tfd.MultivariateNormalTriL):
@@ -26,8 +25,7 @@ class MultivariateNormalTriL(tfd.MultivariateNormalTriL):
     @functools.cached_property
     def distribution(self) -> tfd.Distribution:
         """That of the noise, before it is scaled and shifted."""
-        noise = super().distribution
-        return _Noise(noise.distribution, noise.sample_shape)
+        return _Noise.of(super().distribution)
 
 
 class _Noise(tfd.Sample):
@@ -37,9 +35,18 @@ class _Noise(tfd.Sample):
     step of IWAE's on K = 50 (784-200-200-50, batch 100, two cores) that is 6 ms of 41.
     """
 
+    @classmethod
+    def of(cls, noise: tfd.Sample) -> "_Noise":
+        """TFP's noise, as one of these."""
+        return cls(noise.distribution, noise.sample_shape)
+
     def _sample_n(self, n: int | tf.Tensor, seed: object = None) -> tf.Tensor:
         axes = tf.concat([[n], self.batch_shape_tensor(), self.event_shape_tensor()], 0)
         return normal_noise(axes, tfp.random.sanitize_seed(seed), self.dtype)
+
+    def _sample_and_log_prob(self, sample_shape: tf.Tensor, seed: object) -> tuple:
+        x = self.sample(sample_shape, seed=seed)
+        return x, self.log_prob(x)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         return -tf.reduce_sum(tf.square(x) + math.log(2 * math.pi), axis=-1) / 2

@@ -3,12 +3,14 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.networks.projection import positive
 from keras_vae.posteriors.posterior import Posterior
+from keras_vae.randomness import uniform_noise
 from keras_vae.statement import Statement
 
 
@@ -56,6 +58,16 @@ class Laplace(Posterior):
         )
 
 
+class _Laplace(tfd.Laplace):
+    """`tfd.Laplace`, with the same draws of the same seed, from `randomness.uniform_noise`."""
+
+    def _sample_n(self, n: int | tf.Tensor, seed: object = None) -> tf.Tensor:
+        axes = tf.concat([[n], self.batch_shape_tensor()], 0)
+        low = np.nextafter(self.dtype.as_numpy_dtype(-1.0), self.dtype.as_numpy_dtype(0.0))
+        uniform = uniform_noise(axes, tfp.random.sanitize_seed(seed), self.dtype, low=low)
+        return self.loc - self.scale * tf.sign(uniform) * tf.math.log1p(-tf.abs(uniform))
+
+
 class _IndependentLaplace(tfd.Independent):
     """A vector of Laplace values: a class of its own, for which a KL can be registered.
 
@@ -63,7 +75,7 @@ class _IndependentLaplace(tfd.Independent):
     """
 
     def __init__(self, loc: tf.Tensor, scale: tf.Tensor, name: str = "IndependentLaplace") -> None:
-        super().__init__(tfd.Laplace(loc, scale), reinterpreted_batch_ndims=1, name=name)
+        super().__init__(_Laplace(loc, scale), reinterpreted_batch_ndims=1, name=name)
         # What TFP makes a copy from, of a slice of the batch for instance.
         self._parameters = {"loc": loc, "scale": scale, "name": name}
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import positive_integer
+from keras_vae.distributions.normals import MultivariateNormalTriL
 from keras_vae.priors.prior import Encode, Prior
 from keras_vae.statement import Statement
 
@@ -65,7 +66,7 @@ class ExPost(Prior):
             for weight in (self.logits, self.loc, self.scale_tril)
         )
         return tfd.MixtureSameFamily(
-            tfd.Categorical(logits), tfd.MultivariateNormalTriL(loc, scale_tril)
+            tfd.Categorical(logits), MultivariateNormalTriL(loc, scale_tril)
         )
 
     def fit(self, z: np.ndarray | tf.Tensor, seed: int = 0) -> None:

@@ -87,6 +87,18 @@ def test_the_noise_is_standard_normal_and_independent_between_rows(jit_compile):
     assert abs(between.std() * np.sqrt(200) - 1) < 0.05
 
 
+@pytest.mark.parametrize("family", [diagonal, triangular])
+def test_parts_copies_and_both_at_once_draw_alike(family):
+    ours, theirs = family("batch")
+    part, copy = ours[:2], ours.copy(validate_args=True)
+    x = RNG.normal(size=(2, 3)).astype("float32")
+    np.testing.assert_allclose(part.log_prob(x), theirs[:2].log_prob(x), rtol=1e-5)
+    np.testing.assert_array_equal(copy.sample(5, seed=SEED), ours.sample(5, seed=SEED))
+    z, log_prob = ours.experimental_sample_and_log_prob(5, seed=SEED)
+    np.testing.assert_array_equal(z, ours.sample(5, seed=SEED))
+    np.testing.assert_allclose(log_prob, theirs.log_prob(z), rtol=1e-5)
+
+
 def test_draws_are_differentiable_and_of_an_unknown_batch():
     @tf.function(input_signature=[tf.TensorSpec((None, 3)), tf.TensorSpec((None, 3))])
     def gradients(loc, scale):

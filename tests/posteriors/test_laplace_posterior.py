@@ -44,6 +44,14 @@ def test_draws_have_the_moments_of_the_parameters():
         assert_moments(draws[:, b], p["loc"][b], np.diag(2 * p["scale"][b] ** 2))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_draws_are_tfps_of_the_same_seed(dtype):
+    _, parameters, q = example(dtype)
+    expected = tfd.Independent(tfd.Laplace(parameters["loc"], parameters["scale"]), 1)
+    seed = tf.constant([3, 4])
+    np.testing.assert_allclose(q.sample(50, seed=seed), expected.sample(50, seed=seed), rtol=1e-6)
+
+
 def test_the_kl_to_a_normal_is_its_integral():
     _, parameters, q = example()
     p, normal = numpy(parameters), a_normal()
