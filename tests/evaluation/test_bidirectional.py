@@ -38,10 +38,11 @@ def test_the_examples_are_those_of_the_model(vae):
     assert np.all(other.values != source.values)
 
 
-@pytest.mark.parametrize("start", ["prior", "posterior"])
-def test_both_bounds_are_of_estimates_without_bias(vae, start):
+# From a posterior that is not trained, 1 / w' of a dozen steps has no variance that could be seen.
+@pytest.mark.parametrize(("start", "steps"), [("prior", 12), ("posterior", 50)])
+def test_both_bounds_are_of_estimates_without_bias(vae, start, steps):
     """E[w] = p(x) and E[1 / w'] = 1 / p(x), however few the steps."""
-    found = bounds(vae, num_examples=1_500, num_chains=16, num_steps=12, start=start)
+    found = bounds(vae, num_examples=1_500, num_chains=16, num_steps=steps, start=start)
     expected = random_linear().log_prob(found.x)
     assert_close_to_mean(np.exp(found.lower - expected), 1.0)
     assert_close_to_mean(np.exp(expected - found.upper), 1.0)
