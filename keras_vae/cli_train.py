@@ -85,7 +85,10 @@ FREE = ("resume", "epochs", "addresses", "worker_index")  # what may be said bes
     "--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the networks."
 )
 @click.option(
-    "--jit-compile", type=click.Choice(("auto", "on", "off")), default="auto", help="XLA."
+    "--jit-compile",
+    type=click.Choice(("auto", "on", "off")),
+    default="auto",
+    help="XLA; auto: where it is the faster.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, draws and order.")
 @click.option(

@@ -31,7 +31,7 @@ LAYERS = [
     ["feed", "advice", "assumptions", "legality", "imputation", "ex_post"],
     ["densities"],
     ["generative"],
-    ["native_adam", "resident_training"],
+    ["native_adam", "resident_training", "compilation"],
     ["executions"],
     ["trainer"],
     ["vae"],
