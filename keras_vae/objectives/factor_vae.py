@@ -10,6 +10,7 @@ from keras_vae.objectives.knobs import keep_samples, keep_weight
 from keras_vae.objectives.objective import Objective, Terms
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
+from keras_vae.randomness import uniform_noise
 
 
 @keras.saving.register_keras_serializable(package="keras_vae")
@@ -96,7 +97,7 @@ class FactorVAE(Objective):
     def _permuted(self, z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The same values, each dimension in an order of its own, `[K, B, D]`."""
         columns = tf.transpose(tf.reshape(z, (-1, z.shape[-1])))  # [D, K * B]
-        order = tf.argsort(tf.random.stateless_uniform(tf.shape(columns), seed), axis=-1)
+        order = tf.argsort(uniform_noise(tf.shape(columns), seed, tf.float32), axis=-1)
         permuted = tf.gather(columns, order, batch_dims=1)
         return tf.reshape(tf.transpose(permuted), tf.shape(z))
 
