@@ -44,7 +44,10 @@ def pays(model: keras.Model, steps: int, batch_size: int) -> bool:
         batch_size: B.
     """
     few = batch_size * model.objective.num_samples <= ROWS
-    if steps < LONG or not few or num_cores() < 2 or has_gpu() or is_op_determinism_enabled():
+    if steps < LONG or not few or num_cores() < 2 or has_gpu():
+        return False
+    # Where Keras leaves XLA out under "auto", too; a strategy also if it has one replica.
+    if model._distribute_strategy is not None or is_op_determinism_enabled():
         return False
     return type(model.objective) in BOUNDS and all(map(_gains, model._flatten_layers()))
 

@@ -90,24 +90,20 @@ class Trainer(GenerativeModel, abc.ABC):
                     stacklevel=2,
                 )
             jit_compile = False
-        automatic = steps_per_execution == "auto"
         left = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
         self._left_open = {name: value for name, value in left.items() if value == "auto"}
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
-            steps_per_execution=1 if automatic else steps_per_execution,
+            steps_per_execution=1 if steps_per_execution == "auto" else steps_per_execution,
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
         one_by_one = run_eagerly or self._num_replicas > 1
         self._executions = Executions(
             self,
-            automatic=automatic and not one_by_one,
-            # Under a strategy Keras leaves XLA out, with one replica, too.
-            compiles=jit_compile == "auto"
-            and not run_eagerly
-            and self._distribute_strategy is None,
+            automatic="steps_per_execution" in self._left_open and not one_by_one,
+            compiles="jit_compile" in self._left_open,
         )
         use_native_adam(self.optimizer)
         if not self.optimizer.built:
