@@ -174,8 +174,7 @@ class Trainer(GenerativeModel, abc.ABC):
             )
             self._before_training(x)
         counted = steps_per_epoch, validation_steps
-        run = self._executions
-        with feed.reported(), run.several(callbacks, *counted), run.fitting(passes):
+        with feed.reported(), self._executions.fitting(passes, callbacks, *counted):
             return super().fit(
                 fed,
                 epochs=epochs,

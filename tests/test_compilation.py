@@ -141,6 +141,19 @@ def test_the_length_of_a_fit_is_all_its_epochs(monkeypatch):
     assert not vae._executions._resident.xla
 
 
+def test_a_short_fit_and_a_long_one_in_turn_compile_each_once(monkeypatch):
+    monkeypatch.setattr(compilation, "LONG", 33)
+    vae = trained()
+    steps = []
+    for epochs in (1, 3, 1, 3):
+        vae.fit(X, batch_size=10, epochs=epochs, verbose=0)
+        steps.append(vae._executions._resident)
+    assert [s.xla for s in steps] == [False, True, False, True]
+    assert (steps[0], steps[1]) == (steps[2], steps[3])
+    for own in steps[:2]:
+        assert own._several.experimental_get_tracing_count() == 2  # full batches, and the last
+
+
 def test_steps_run_one_by_one_where_a_user_says_so(monkeypatch):
     monkeypatch.setattr(compilation, "LONG", 33)
     vae = of_six_bits()

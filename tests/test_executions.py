@@ -7,7 +7,7 @@ import tensorflow as tf
 from parts import of_six_bits
 
 from keras_vae import executions
-from keras_vae.executions import STEPS_AT_ONCE, STEPS_AT_ONCE_ON_GPU, steps_at_once
+from keras_vae.executions import STEPS_AT_ONCE, STEPS_AT_ONCE_COMPILED, steps_at_once
 
 X = np.random.default_rng(0).integers(0, 2, (100, 6)).astype("float32")
 
@@ -64,8 +64,17 @@ def test_how_many_steps_one_call_runs(callbacks, steps, expected):
 
 def test_on_a_gpu_more_steps_run_at_once(monkeypatch):
     monkeypatch.setattr(executions, "has_gpu", lambda: True)
-    assert steps_at_once([]) == STEPS_AT_ONCE_ON_GPU
+    assert steps_at_once([]) == STEPS_AT_ONCE_COMPILED
     assert steps_at_once([Counter()]) == 1
+
+
+def test_more_steps_run_at_once_where_xla_compiles_their_loop():
+    vae = model(jit_compile=True)
+    vae.fit(X, batch_size=10, verbose=0)
+    assert vae.steps_per_execution == STEPS_AT_ONCE_COMPILED
+    counter = Counter()
+    vae.fit(X, batch_size=10, callbacks=[counter], verbose=0)
+    assert (vae.steps_per_execution, counter.seen) == (1, 10)
 
 
 def test_a_hook_sees_every_batch():
