@@ -24,6 +24,7 @@ from keras_vae.path import Path
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import ExPost, Prior
 from keras_vae.replicas import mean_of_batch, reported
+from keras_vae.running_means import add_to_means
 from keras_vae.trainer import Trainer
 
 NOTHING = Given()  # beside x
@@ -276,8 +277,7 @@ class VAE(Trainer):
     def _track(self, loss: tf.Tensor, terms: Terms, sample_weight: tf.Tensor | None) -> None:
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
         values = (loss, log_likelihood - terms.kl, log_likelihood, terms.kl)
-        for tracker, value in zip(self.trackers, values, strict=True):
-            tracker.update_state(value, sample_weight=sample_weight)
+        add_to_means(self.trackers, values, sample_weight)
 
     @property
     def xla(self) -> bool:

@@ -18,6 +18,7 @@ LAYERS = [
         "support",
         "latents",
         "replicas",
+        "running_means",
         "progress",
         "devices",
     ],

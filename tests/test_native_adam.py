@@ -73,6 +73,30 @@ def test_the_kernel_is_used_where_it_is_adam_and_nowhere_else():
     assert [name for name, is_used in used.items() if not is_used] == list(OPTIMIZERS)[-3:]
 
 
+def test_what_all_weights_share_is_computed_once():
+    native, weights = keras.optimizers.Adam(0.1), [keras.Variable(START) for _ in range(5)]
+    use_native_adam(native)
+    native.build(weights)
+    graph = tf.function(lambda: native.apply([w.value for w in weights]), autograph=False)
+    types = [op.type for op in graph.get_concrete_function().graph.get_operations()]
+    assert (types.count("ResourceApplyAdam"), types.count("Pow")) == (5, 2)
+
+
+def test_weights_of_two_precisions_are_updated_as_by_keras():
+    moved = []
+    for change in (use_native_adam, lambda optimizer: None):
+        optimizer = keras.optimizers.Adam(0.1)
+        change(optimizer)
+        weights = [keras.Variable(START, dtype=dtype) for dtype in ("float32", "float64")]
+        optimizer.build(weights)
+        for x in INPUTS:
+            optimizer.apply([tf.constant(x[:1], w.dtype) for w in weights])
+        moved.append([w.numpy() for w in weights])
+    for found, expected in zip(*moved, strict=True):
+        # Seven steps of 0.1: rounded to float32, 1 - 0.999^t is off by 1e-5 of itself.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=7 * 0.1 * 1e-5)
+
+
 def test_the_optimizer_inside_one_that_scales_the_loss_uses_it_too():
     scaled = lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1), 8.0)  # noqa: E731
     native, plain = scaled(), scaled()
