@@ -1,7 +1,6 @@
 """Adam as one TensorFlow kernel per variable."""
 
 import functools
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -28,13 +27,11 @@ def use_native_adam(optimizer: keras.optimizers.Optimizer) -> None:
         optimizer = optimizer.inner_optimizer
     if type(optimizer) in SAME_UPDATE and not optimizer.amsgrad:
         optimizer.update_step = functools.partial(_update, optimizer)
-        all_of_keras = optimizer._backend_update_step
-        optimizer._backend_update_step = functools.partial(_update_all, optimizer, all_of_keras)
+        optimizer._backend_update_step = functools.partial(_update_all, optimizer)
 
 
 def _update_all(
     optimizer: keras.optimizers.Adam,
-    of_keras: Callable[[list, list, tf.Tensor], None],
     gradients: list[tf.Tensor],
     variables: list[tf.Variable],
     learning_rate: tf.Tensor,
@@ -44,7 +41,8 @@ def _update_all(
     step = tf.cast(optimizer.iterations + 1, dtype)
     betas = (optimizer.beta_1, optimizer.beta_2)
     powers = [tf.pow(tf.cast(beta, dtype), step) for beta in betas]
-    of_keras(gradients, variables, tf.stack([tf.cast(learning_rate, dtype), *powers]))
+    rates = tf.stack([tf.cast(learning_rate, dtype), *powers])
+    type(optimizer)._backend_update_step(optimizer, gradients, variables, rates)
 
 
 def _update(

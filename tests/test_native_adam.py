@@ -73,6 +73,14 @@ def test_the_kernel_is_used_where_it_is_adam_and_nowhere_else():
     assert [name for name, is_used in used.items() if not is_used] == list(OPTIMIZERS)[-3:]
 
 
+def test_an_optimizer_of_a_model_that_is_compiled_again_is_the_same():
+    native = keras.optimizers.Adam(0.1)
+    use_native_adam(native)
+    use_native_adam(native)
+    plain = path(keras.optimizers.Adam(0.1), False)
+    np.testing.assert_allclose(path(native, False), plain, rtol=2e-5, atol=1e-6)
+
+
 def test_what_all_weights_share_is_computed_once():
     native, weights = keras.optimizers.Adam(0.1), [keras.Variable(START) for _ in range(5)]
     use_native_adam(native)
