@@ -59,7 +59,7 @@ class Laplace(Posterior):
 
 
 class _Laplace(tfd.Laplace):
-    """`tfd.Laplace`, with the same draws of the same seed, from `randomness.uniform_noise`."""
+    """`tfd.Laplace`, whose draws are from `randomness.uniform_noise`."""
 
     def _sample_n(self, n: int | tf.Tensor, seed: object = None) -> tf.Tensor:
         axes = tf.concat([[n], self.batch_shape_tensor()], 0)
