@@ -50,3 +50,18 @@ class _Noise(tfd.Sample):
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         return -tf.reduce_sum(tf.square(x) + math.log(2 * math.pi), axis=-1) / 2
+
+
+@tfd.RegisterKL(MultivariateNormalDiag, tfd.MultivariateNormalDiag)
+def _kl_normal_normal(
+    q: MultivariateNormalDiag, p: tfd.MultivariateNormalDiag, name: str | None = None
+) -> tf.Tensor:
+    """`1/2 sum_d [r_d - 1 - log r_d + ((loc_q - loc_p) / s_p)^2]`, r the ratio of the variances.
+
+    TFP's, for any covariance, has 10 operations more in a step.
+    """
+    with tf.name_scope(name or "kl_normal_normal"):
+        scale = p.scale.diag_part()
+        ratio = tf.square(q.scale.diag_part() / scale)
+        distance = tf.square((q.mean() - p.mean()) / scale)
+        return tf.reduce_sum(ratio - 1 - tf.math.log(ratio) + distance, axis=-1) / 2

@@ -112,3 +112,26 @@ def test_draws_are_differentiable_and_of_an_unknown_batch():
     z, (of_loc, of_scale) = gradients(loc, scale)
     np.testing.assert_array_equal(of_loc, np.full((5, 3), 2))
     np.testing.assert_allclose(of_scale, np.sum(z / scale, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [(), (7,), (2, 1)])
+def test_the_divergence_and_its_gradient_are_tfps(batch):
+    loc, scale = (RNG.normal(size=(7, 3)) for _ in range(2))
+    p = [RNG.normal(size=(*batch, 3)), 0.1 + RNG.normal(size=(*batch, 3)) ** 2]
+    found = []
+    for family in (normals, tfd):
+        q = [tf.Variable(loc), tf.Variable(1e-9 + scale**4)]
+        for other in (normals, tfd):
+            with tf.GradientTape() as tape:
+                kl = tfd.kl_divergence(
+                    family.MultivariateNormalDiag(*q), other.MultivariateNormalDiag(*p)
+                )
+            found.append([kl, *tape.gradient(kl, q)])
+    for value in found[:3]:
+        for ours, theirs in zip(value, found[3], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+
+
+def test_the_divergence_from_itself_is_zero():
+    q, _ = diagonal("batch", "float64")
+    np.testing.assert_allclose(q.kl_divergence(q), np.zeros(7), atol=1e-15)
