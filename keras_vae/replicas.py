@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_vae.running_means import RunningMean
+
 
 def part(batch: Any) -> Any:
     """This replica's rows of a batch; all of them where there is one."""
@@ -20,9 +22,9 @@ def part(batch: Any) -> Any:
     return keras.tree.map_structure(rows, batch)
 
 
-def mean_so_far(metric: keras.metrics.Mean) -> tf.Tensor:
+def mean_so_far(mean: RunningMean) -> tf.Tensor:
     """A metric over the rows of all replicas, in one message."""
-    total, count = summed([tf.identity(metric.total), tf.identity(metric.count)])
+    total, count = summed(list(mean.total_and_count()))
     return total / count
 
 

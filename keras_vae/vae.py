@@ -24,7 +24,7 @@ from keras_vae.path import Path
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import ExPost, Prior
 from keras_vae.replicas import mean_of_batch, reported
-from keras_vae.running_means import add_to_means
+from keras_vae.running_means import add_to_means, running_means
 from keras_vae.trainer import Trainer
 
 NOTHING = Given()  # beside x
@@ -123,9 +123,7 @@ class VAE(Trainer):
         self.ex_post: ExPost | None = None
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed, name="seed_generator")
-        self.trackers = [
-            keras.metrics.Mean(name=name) for name in ("loss", "elbo", "log_likelihood", "kl")
-        ]
+        self.trackers = running_means(("loss", "elbo", "log_likelihood", "kl"))
         self.build((None, *likelihood.event_shape))
         objective.require_densities(self._densities)
 
