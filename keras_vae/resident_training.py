@@ -56,8 +56,11 @@ class ResidentTraining:
     def start(self, batch_size: int) -> tf.data.Dataset:
         """Before a `fit`: as many elements as there will be batches, for Keras to count."""
         self._batch_size = batch_size
-        counted = tf.data.Dataset.range(-(-self.rows.size // batch_size)).batch(1)
-        options = tf.data.Options()  # there is no file to divide between workers
+        counted = tf.data.Dataset.range(-(-self.rows.size // batch_size))
+        if self.model.distribute_strategy.num_replicas_in_sync == 1:
+            return counted
+        counted, options = counted.batch(1), tf.data.Options()
+        # There is no file to divide between workers.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return counted.with_options(options)
 

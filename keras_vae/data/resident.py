@@ -66,7 +66,7 @@ class ResidentRows:
         """The rows at these places of the order, `[B]`, as a model's step takes them."""
         rows = tf.gather(self._order.read_value(), places)
         found = {
-            name: tf.cast(tf.gather(table, rows), self._dtypes[name])
+            name: tf.cast(_gathered(table, rows), self._dtypes[name])
             for name, table in self._tables.items()
         }
         seed = tf.random.fold_in(self._seed, tf.cast(places[0], tf.int32))
@@ -85,6 +85,13 @@ def can_lie(source: Source, sample_weight: np.ndarray | None = None) -> bool:
     if not isinstance(source.values, np.ndarray):
         return False
     return sum(value.nbytes for value in _tables(source, sample_weight).values()) <= LIMIT
+
+
+def _gathered(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Rows of a table. On a GPU there is no kernel that gathers bytes of a tensor, but one that
+    gathers them of a variable: with it TensorFlow copies what is assigned to the variable.
+    """
+    return tf.gather(table if has_gpu() else table.read_value(), rows)
 
 
 def _lying(value: np.ndarray) -> np.ndarray:
