@@ -41,7 +41,6 @@ class Executions:
     def __init__(self, model: keras.Model, automatic: bool = True, compiles: bool = False) -> None:
         self.model, self.automatic, self.compiles = model, automatic, compiles
         self._fits = False
-        self._resident: ResidentTraining | None = None  # of the latest `fit` on an array
         self._kept: dict[bool, ResidentTraining] = {}  # the latest without XLA, and with it
 
     @contextlib.contextmanager
@@ -83,7 +82,7 @@ class Executions:
         resident = self._kept.get(xla)
         if resident is None or not resident.rows.take(source, sample_weight, shuffle):
             resident = ResidentTraining(model, ResidentRows(source, sample_weight, shuffle), xla)
-        self._resident = self._kept[xla] = resident
+        self._kept[xla] = resident
         return resident.start(batch_size), resident
 
     @contextlib.contextmanager

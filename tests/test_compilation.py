@@ -9,6 +9,7 @@ from parts import LIKELIHOODS, OBJECTIVES, make_vae, of_six_bits
 
 from keras_vae import VAE, compilation, devices, likelihoods, networks, objectives
 from keras_vae.compilation import LONG, ROWS, pays
+from keras_vae.resident_training import ResidentTraining
 
 X = np.random.default_rng(0).integers(0, 2, (103, 6)).astype("float32")
 
@@ -114,6 +115,25 @@ def test_one_core_and_a_gpu_do_not_gain(where, found, monkeypatch):
     assert not pays(make_vae(), LONG, 128)
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """What ran the steps of each `fit`, in their order."""
+    found, start = [], ResidentTraining.start
+
+    def noted(steps, batch_size):
+        found.append(steps)
+        return start(steps, batch_size)
+
+    monkeypatch.setattr(ResidentTraining, "start", noted)
+    return found
+
+
+def compiled(vae) -> bool:
+    """Whether XLA compiled the steps of the only kind of `fit` that there was."""
+    [xla] = vae._executions._kept
+    return xla
+
+
 def trained(epochs=3, rows=103, **compiled):
     """A model after `fit` in batches of 10: 11 steps an epoch of all rows."""
     vae = of_six_bits()
@@ -125,33 +145,29 @@ def trained(epochs=3, rows=103, **compiled):
 def test_a_long_fit_is_that_of_jit_compile_true(monkeypatch):
     monkeypatch.setattr(compilation, "LONG", 33)
     vae, other, without = trained(), trained(jit_compile=True), trained(jit_compile=False)
-    assert (vae._executions._resident.xla, without._executions._resident.xla) == (True, False)
+    assert (compiled(vae), compiled(without)) == (True, False)
     for weight, expected in zip(vae.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_the_length_of_a_fit_is_all_its_epochs(monkeypatch):
+def test_the_length_of_a_fit_is_all_its_epochs(monkeypatch, started):
     """One that goes on from a later epoch has the steps of the whole, and its draws."""
     monkeypatch.setattr(compilation, "LONG", 33)
     vae = trained(epochs=2)
-    assert not vae._executions._resident.xla
     vae.fit(X, batch_size=10, initial_epoch=2, epochs=3, verbose=0)
-    assert vae._executions._resident.xla
     vae.fit(X, batch_size=10, verbose=0)
-    assert not vae._executions._resident.xla
+    assert [steps.xla for steps in started] == [False, True, False]
 
 
-def test_a_short_fit_and_a_long_one_in_turn_compile_each_once(monkeypatch):
+def test_a_short_fit_and_a_long_one_in_turn_compile_each_once(monkeypatch, started):
     monkeypatch.setattr(compilation, "LONG", 33)
-    vae = trained()
-    steps = []
-    for epochs in (1, 3, 1, 3):
+    vae = trained(epochs=1)
+    for epochs in (3, 1, 3):
         vae.fit(X, batch_size=10, epochs=epochs, verbose=0)
-        steps.append(vae._executions._resident)
-    assert [s.xla for s in steps] == [False, True, False, True]
-    assert (steps[0], steps[1]) == (steps[2], steps[3])
-    for own in steps[:2]:
-        assert own._several.experimental_get_tracing_count() == 2  # full batches, and the last
+    assert [steps.xla for steps in started] == [False, True, False, True]
+    assert (started[0], started[1]) == (started[2], started[3])
+    for steps in started[:2]:
+        assert steps._several.experimental_get_tracing_count() == 2  # full batches, and the last
 
 
 def test_steps_run_one_by_one_where_a_user_says_so(monkeypatch):
@@ -159,7 +175,7 @@ def test_steps_run_one_by_one_where_a_user_says_so(monkeypatch):
     vae = of_six_bits()
     vae.compile("adam", run_eagerly=True)
     vae.fit(X, batch_size=10, epochs=3, verbose=0)
-    assert vae._executions._resident is None
+    assert not vae._executions._kept
 
 
 def test_a_loaded_model_decides_as_the_saved_one(monkeypatch, tmp_path):
@@ -169,7 +185,7 @@ def test_a_loaded_model_decides_as_the_saved_one(monkeypatch, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     for model in (vae, loaded):
         model.fit(X, batch_size=10, epochs=3, verbose=0)
-        assert model._executions._resident.xla
+        assert compiled(model)
     for weight, expected in zip(loaded.get_weights(), vae.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
 
@@ -178,7 +194,7 @@ def test_no_strategy_has_it_not_even_of_one_replica(monkeypatch):
     monkeypatch.setattr(compilation, "LONG", 33)
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         vae = trained()
-    assert not vae._executions._resident.xla
+    assert not compiled(vae)
 
 
 def test_what_else_goes_with_a_long_fit(monkeypatch):
@@ -195,7 +211,7 @@ def test_what_else_goes_with_a_long_fit(monkeypatch):
         history = vae.fit(X, batch_size=10, sample_weight=weights, **fit).history
         assert np.isfinite(history["val_loss"]).all()
         models.append(vae.get_weights())
-        assert vae._executions._resident.xla
+        assert compiled(vae)
     assert len(seen) == 2 * 33
     for found, expected in zip(*models, strict=True):
         np.testing.assert_array_equal(found, expected)

@@ -53,6 +53,12 @@ def test_order_and_bits_are_those_of_the_pipeline(weights):
     assert_same(vae, other)
 
 
+def resident(vae):
+    """What runs the steps of its `fit`s."""
+    [steps] = vae._executions._kept.values()
+    return steps
+
+
 def test_xla_compiles_the_loop_and_the_weights_are_the_same():
     vae, other = model(jit_compile=True), model(jit_compile=True)
     fit = {"batch_size": 10, "epochs": 2, "verbose": 0}
@@ -60,7 +66,7 @@ def test_xla_compiles_the_loop_and_the_weights_are_the_same():
     expected = other.fit(BITS, steps_per_epoch=11, **fit).history  # a step at a time
     assert_same(vae, other)
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)
-    assert vae._executions._resident._several._jit_compile
+    assert resident(vae)._several._jit_compile
 
 
 def test_a_later_fit_takes_other_rows_and_another_batch_size():
@@ -103,10 +109,10 @@ def test_other_ways_to_train_go_on_between():
 def test_a_later_fit_compiles_nothing():
     vae = model()
     vae.fit(BITS, batch_size=10, verbose=0)
-    traced = vae._executions._resident._several.experimental_get_tracing_count()
+    traced = resident(vae)._several.experimental_get_tracing_count()
     assert traced == 2  # full batches, and the last
     vae.fit(BITS, batch_size=10, epochs=2, verbose=0)
-    assert vae._executions._resident._several.experimental_get_tracing_count() == traced
+    assert resident(vae)._several.experimental_get_tracing_count() == traced
 
 
 def test_another_number_of_rows_that_are_left_compiles_nothing():
@@ -114,13 +120,13 @@ def test_another_number_of_rows_that_are_left_compiles_nothing():
     for rows in (33, 37, 39, 30):
         vae.fit(BITS[:rows], batch_size=10, shuffle=False, verbose=0)
         other.fit(tf.data.Dataset.from_tensor_slices(BITS[:rows]).batch(10), verbose=0)
-    assert vae._executions._resident._several.experimental_get_tracing_count() == 2
+    assert resident(vae)._several.experimental_get_tracing_count() == 2
     assert_same(vae, other)
 
 
 def held(vae) -> int:
     """How many rows are in memory for steps to come."""
-    return int(tf.shape(vae._executions._resident.rows._tables["x"])[0])
+    return int(tf.shape(resident(vae).rows._tables["x"])[0])
 
 
 def test_the_rows_are_given_back_after_training():
