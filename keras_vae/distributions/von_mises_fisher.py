@@ -119,10 +119,10 @@ def _rejection(kappa: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
     """
     kappa, d = tf.stop_gradient(kappa), size - 1
     b = d / (2 * kappa + tf.sqrt(4 * kappa**2 + d**2))
-    axes = tf.concat([[2], tf.shape(kappa), [d]], 0)
 
     def propose(step: tf.Tensor, angle: tf.Tensor, wanted: tf.Tensor) -> tuple:
         normal_seed, uniform_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, step)))
+        axes = tf.concat([[2], tf.shape(kappa), [d]], 0)
         normal = normal_noise(axes, normal_seed, kappa.dtype)
         one, other = tf.unstack(tf.reduce_sum(normal**2, axis=-1))  # twice gamma, a shape of d/2
         ratio = tf.math.log((1 + b) / 2) + tf.math.log(one + other) - tf.math.log(other + b * one)
