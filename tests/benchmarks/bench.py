@@ -39,8 +39,8 @@ import importlib.metadata, json, sys
 found = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
 print(json.dumps({name: found[name] for name in sys.argv[1:] if name in found}))
 """
-# Starts and seeds differ in the bound after few epochs, by about what the last one has gained:
-# PyTorch's own initial weights are 2.6 % behind in W3. A log K that is forgotten is 3 % of W4's.
+# Starts and seeds differ in the bound after few epochs, by about what the last one has gained. A
+# log K that is forgotten is 3 % of W4's.
 ALIKE = 0.028
 GROWING_PAIRS = 3
 
