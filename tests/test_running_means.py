@@ -12,8 +12,6 @@ from keras_vae.running_means import add_to_means, running_means
 RNG = np.random.default_rng(0)
 BATCHES = [RNG.normal(size=(2, size)) for size in (5, 5, 3)]
 WEIGHTS = [RNG.uniform(0.5, 2, size) for size in (5, 5, 3)]
-
-
 NAMES = ["first", "second"]
 
 
