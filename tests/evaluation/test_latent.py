@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from interrupted import resumed
-from parts import POSTERIORS, data_for, make_vae
+from parts import POSTERIORS, PRIORS, data_for, make_vae
 
 from keras_vae import evaluation
 from keras_vae.data import Source
@@ -25,6 +25,16 @@ def test_the_chunks_do_not_change_the_result(measure, memory):
     x = data_for(vae.likelihood, 30)
     found, whole = measure(vae, x, memory=memory), measure(vae, x)
     np.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("bytes_of_block", [1, 20_000])
+def test_the_blocks_of_a_chunk_are_put_together_in_order(monkeypatch, bytes_of_block):
+    vae = make_vae(prior=PRIORS["ConditionalNormal"])
+    x, condition = data_for(vae.likelihood, 30), np.eye(30, 3, dtype="float32")
+    monkeypatch.setattr(latent, "BLOCK", bytes_of_block)
+    found = latent_means(vae, Source(x, condition=condition))
+    expected = vae.encode(x, condition=condition).mean()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_chunks_fit_the_memory(monkeypatch):
